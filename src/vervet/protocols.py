@@ -110,7 +110,7 @@ class Sampler(Protocol):
     """Draws independent samples. One file a backend in `vervet.samplers`.
 
     Constructed as `Class(name, setup, **options)`: `name` is what follows "provider/", `options` come from -M and are
-    converted by the constructor's annotations.
+    converted by the constructor's annotations. A class attribute `neutral_options` names those that cannot change a text.
     """
 
     def traits(self) -> SamplerTraits:

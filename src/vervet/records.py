@@ -312,6 +312,10 @@ class Job:
     verifier: VerifierSpec
     problem: Problem
     answers: tuple[str, ...]
+    keys: tuple[int, ...] = ()
+    # the caller's names for the answers; they come back untouched
+    tries: int = 0
+    # earlier tries at these answers in this run
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,4 +426,7 @@ class Curve:
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of `sources` in vervet.coverage/1."""
-        return dataclasses.asdict(self) | {"points": [dataclasses.asdict(p) for p in self.points], "warnings": list(self.warnings)}
+        return dataclasses.asdict(self) | {
+            "points": [dataclasses.asdict(p) for p in self.points],
+            "warnings": list(self.warnings),
+        }
