@@ -422,4 +422,7 @@ class Curve:
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of `sources` in vervet.coverage/1."""
-        return dataclasses.asdict(self) | {"points": [dataclasses.asdict(p) for p in self.points], "warnings": list(self.warnings)}
+        return dataclasses.asdict(self) | {
+            "points": [dataclasses.asdict(p) for p in self.points],
+            "warnings": list(self.warnings),
+        }
