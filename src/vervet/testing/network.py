@@ -6,9 +6,9 @@
         ...  # connecting, sending or resolving a name beyond this machine raises NetworkBlocked
 
 Allowed: loopback addresses, `localhost`, Unix sockets and every family that does not leave the machine.
-It replaces methods of `socket.socket` and the resolver functions of `socket`, so it covers asyncio, aiohttp, http.client
-and every thread of this process. Child processes get proxy variables that point nowhere, which HTTP clients such as pip
-and curl honour.
+It replaces methods of `socket.socket` and the resolver functions of `socket`, so it covers asyncio, aiohttp and
+http.client in every thread of this process. Child processes get proxy variables that point nowhere, which HTTP clients
+such as pip and curl honour.
 
 What it does NOT stop: C code that opens its own sockets, resolvers that bypass Python (c-ares), and children that speak
 anything but HTTP or ignore the proxy variables. It guards against accidents, not against hostile code.
@@ -130,6 +130,8 @@ class NetworkGuard:
             if args and sock.family in {socket.AF_INET, socket.AF_INET6}:
                 address = address_of(args)
                 if address is not None and not is_local(address[0]):
+                    if name.startswith("connect"):
+                        sock.close()  # socket.create_connection closes on OSError only and would leak it
                     self._refuse(f"socket.{name}({address[0]}:{address[1]})")
             return original(sock, *args, **kwargs)
 
