@@ -21,9 +21,9 @@ FAR, FAR6 = "192.0.2.1", "2001:db8::1"
 
 
 def test_tcp_beyond_this_machine_is_blocked_and_named() -> None:
-    with no_network() as guard, socket.socket() as sock:
-        with pytest.raises(NetworkBlocked, match=r"192\.0\.2\.1:80.*network is off"):
-            sock.connect((FAR, 80))
+    blocked = pytest.raises(NetworkBlocked, match=r"192\.0\.2\.1:80.*network is off")
+    with no_network() as guard, socket.socket() as sock, blocked:
+        sock.connect((FAR, 80))
     assert guard.attempts == ["socket.connect(192.0.2.1:80)"]
     with no_network(), socket.socket() as sock, pytest.raises(NetworkBlocked):
         sock.connect_ex((FAR, 80))
