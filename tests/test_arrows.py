@@ -176,7 +176,7 @@ def _judge(item: Import, core: set[str], extras: set[str]) -> str:
 
 
 def side_effects(root: Path) -> list[str]:
-    """Module-level statements that act: calls for their effect, loops, `with`; the command line may register commands."""
+    """Module-level statements that act: calls for their effect, loops, `with`; the command line is exempt."""
     found = []
     for file in sorted(root.rglob("*.py")):
         if room_of(file, root) in {"cli", "__main__"}:
