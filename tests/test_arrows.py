@@ -114,9 +114,10 @@ def _modules(node: ast.AST, package: tuple[str, ...], root: Path) -> list[str]:
             module = ".".join((*base, *filter(None, [node.module])))
             if module != "vervet":
                 return [module]
-            # `from vervet import records` is the room, `from vervet import run` the package itself
-            rooms = [alias.name for alias in node.names]
-            return [f"vervet.{name}" if _is_room(name, root) else "vervet" for name in rooms]
+            # `from vervet import records` is the room, `from vervet import run` the package itself; its version is
+            # a constant at the top that every room may read
+            names = [alias.name for alias in node.names if alias.name != "__version__"]
+            return [f"vervet.{name}" if _is_room(name, root) else "vervet" for name in names]
         case ast.Call(func=ast.Name("import_module" | "__import__") | ast.Attribute(attr="import_module"), args=args):
             return [arg.value for arg in args[:1] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
     return []
@@ -281,6 +282,7 @@ ALLOWED_IMPORTS = {
     "within-a-room": ("ledger/store.py", "from vervet.ledger.schema import X\nfrom . import lock"),
     "lazy-extra": ("ledger/export.py", "def f():\n    import pyarrow.parquet"),
     "extra-for-types": ("reports/f.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import matplotlib"),
+    "version": ("ledger/store.py", "from vervet import __version__"),
     "core": ("samplers/http.py", "import aiohttp\nimport asyncio"),
 }
 
