@@ -70,7 +70,7 @@ class Task(Protocol):
         ...
 
     def example(self, problem: Problem, right: bool) -> str | None:
-        """A model's text from which `extract` finds the reference (right) or an answer of the task's kind that is wrong.
+        """A model's text from which `extract` finds the reference (right) or a wrong answer of the task's kind.
 
         None where the task has no reference. The fake sampler and `vervet audit` use it.
         """
