@@ -425,8 +425,10 @@ class Curve:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """The document vervet.coverage/1 of this one source."""
+        return {"schema": "vervet.coverage/1", "sources": [self.entry()]}
+
+    def entry(self) -> dict[str, Any]:
         """One entry of `sources` in vervet.coverage/1."""
-        return dataclasses.asdict(self) | {
-            "points": [dataclasses.asdict(p) for p in self.points],
-            "warnings": list(self.warnings),
-        }
+        plain = {"points": [dataclasses.asdict(p) for p in self.points], "warnings": list(self.warnings)}
+        return dataclasses.asdict(self) | plain
