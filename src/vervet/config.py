@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vervet.errors import BadOption
 
 Whole = Field(default=None, ge=1)
+_OPTIONS = ("task_options", "model_options")
+# merged key by key; written as tables [task] and [model] in a file
 
 
 class Settings(BaseModel):
@@ -43,17 +45,17 @@ class Settings(BaseModel):
     sandbox: str | None = None
     executor: str | None = None
     durability: Literal["fast", "full"] | None = None
-    task: Mapping[str, Any] = Field(default_factory=dict)
+    task_options: Mapping[str, Any] = Field(default_factory=dict)
     # options of the task, -T
-    model: Mapping[str, Any] = Field(default_factory=dict)
+    model_options: Mapping[str, Any] = Field(default_factory=dict)
     # options of the sampler, -M
 
     def over(self, below: Settings) -> Settings:
         """These settings where they say something, else those below."""
-        said = {k: v for k, v in self.model_dump().items() if v is not None and k not in ("task", "model")}
+        said = {k: v for k, v in self.model_dump().items() if v is not None and k not in _OPTIONS}
         merged = below.model_dump() | said
-        merged["task"] = {**below.task, **self.task}
-        merged["model"] = {**below.model, **self.model}
+        for name in _OPTIONS:
+            merged[name] = {**getattr(below, name), **getattr(self, name)}
         return Settings.model_validate(merged)
 
     def given(self) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     values: dict[str, Any] = {}
     for name in Settings.model_fields:
         text = environment.get(f"VERVET_{name.upper()}")
-        if text is not None and name not in ("task", "model"):
+        if text is not None and name not in _OPTIONS:
             values[name] = text.split(",") if name in ("problems", "stop") else text
     return settings(values, "environment")
 
@@ -102,4 +104,5 @@ def from_file(path: Path | None) -> Settings:
         raise BadOption(f"-c {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadOption(f"-c {path} is not TOML: {error}") from error
-    return settings({k.replace("-", "_"): v for k, v in values.items()}, str(path))
+    tables = {"task": "task_options", "model": "model_options"}
+    return settings({tables.get(k, k.replace("-", "_")): v for k, v in values.items()}, str(path))

@@ -345,7 +345,7 @@ class Counts:
     source: str = ""
     # where the counts come from, for people
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         problem_ids: Sequence[str],
         n: Any,

@@ -16,8 +16,15 @@ def register(app: typer.Typer) -> None:
 
 
 def coverage(
-    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Run folders, parents of run folders, or counts as CSV, JSONL, Parquet.")],
-    k: Annotated[str | None, typer.Option("--k", help="Numbers of attempts, separated by commas. Default: a grid up to n.")] = None,
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...", help="Run folders, parents of run folders, or counts as CSV, JSONL, Parquet."
+        ),
+    ],
+    k: Annotated[
+        str | None, typer.Option("--k", help="Numbers of attempts, separated by commas. Default: a grid up to n.")
+    ] = None,
     level: Annotated[float, typer.Option("--level", help="Confidence level of the intervals.")] = 0.95,
     verifier: Annotated[str | None, typer.Option("--verifier", help="Count verdicts by this verifier.")] = None,
     as_json: AsJson = False,
@@ -51,7 +58,9 @@ def parse_k(text: str | None) -> list[int] | None:
 def _print(curve: Any) -> None:
     solved = curve.problems - curve.never_solved
     n = f"{curve.n_min:,}" if curve.n_min == curve.n_max else f"{curve.n_min:,} to {curve.n_max:,}"
-    output.say(f"{curve.source}: {curve.problems} problems, n = {n}, {solved} solved at least once, design {curve.design}")
+    output.say(
+        f"{curve.source}: {curve.problems} problems, n = {n}, {solved} solved at least once, design {curve.design}"
+    )
     percent = f"{100 * curve.level:g}%"
     rows = []
     for p in curve.points:

@@ -16,7 +16,9 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Run folders, or counts as CSV, JSONL, Parquet.")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="Run folders, or counts as CSV, JSONL, Parquet.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--output", help="Where the page goes.")] = Path("report.html"),
     level: Annotated[float, typer.Option("--level", help="Confidence level of the intervals.")] = 0.95,
     as_json: AsJson = False,

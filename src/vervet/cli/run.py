@@ -13,26 +13,64 @@ from vervet.cli.output import AsJson, Verbose
 _RUN, _PROMPT, _WORK = "What to draw", "How to sample", "How to work"
 
 Task = Annotated[str, typer.Argument(help="A name of `vervet tasks`, a .jsonl or .parquet file, or module:Class.")]
-Model = Annotated[list[str], typer.Option("-m", "--model", help="provider/name, such as local/smollm2-135m or fake/p=0.03.")]
+Model = Annotated[
+    list[str], typer.Option("-m", "--model", help="provider/name, such as local/smollm2-135m or fake/p=0.03.")
+]
 N = Annotated[int | None, typer.Option("-n", help="Stored samples a problem.", rich_help_panel=_RUN)]
-Out = Annotated[Path | None, typer.Option("--out", help="The run's folder. Default: runs/TASK--MODEL--CONFIG8.", rich_help_panel=_RUN)]
-New = Annotated[bool, typer.Option("--new", help="Start another run beside one of the same config.", rich_help_panel=_RUN)]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="The run's folder. Default: runs/TASK--MODEL--CONFIG8.", rich_help_panel=_RUN),
+]
+New = Annotated[
+    bool, typer.Option("--new", help="Start another run beside one of the same config.", rich_help_panel=_RUN)
+]
 Limit = Annotated[int | None, typer.Option("--limit", help="The first so many problems.", rich_help_panel=_RUN)]
-Problems = Annotated[list[str] | None, typer.Option("--problems", help="These problems, by id, separated by commas.", rich_help_panel=_RUN)]
-Seed = Annotated[int | None, typer.Option("--seed", help="The run's seed. Default: drawn, and kept with the run.", rich_help_panel=_RUN)]
+Problems = Annotated[
+    list[str] | None,
+    typer.Option("--problems", help="These problems, by id, separated by commas.", rich_help_panel=_RUN),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", help="The run's seed. Default: drawn, and kept with the run.", rich_help_panel=_RUN),
+]
 Temperature = Annotated[float | None, typer.Option("--temperature", rich_help_panel=_PROMPT)]
 TopP = Annotated[float | None, typer.Option("--top-p", rich_help_panel=_PROMPT)]
-MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Completion tokens a sample at most.", rich_help_panel=_PROMPT)]
-StopTexts = Annotated[list[str] | None, typer.Option("--stop", help="End a sample at this text (repeat for more).", rich_help_panel=_PROMPT)]
-Greedy = Annotated[bool | None, typer.Option("--greedy", help="Temperature 0, and repeats of it are meant.", rich_help_panel=_PROMPT)]
-PromptForm = Annotated[str | None, typer.Option("--prompt-form", help="auto, chat or completion.", rich_help_panel=_PROMPT)]
-TaskOptions = Annotated[list[str] | None, typer.Option("-T", help="An option of the task, name=value.", rich_help_panel=_PROMPT)]
-ModelOptions = Annotated[list[str] | None, typer.Option("-M", help="An option of the model, name=value.", rich_help_panel=_PROMPT)]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", help="Completion tokens a sample at most.", rich_help_panel=_PROMPT)
+]
+StopTexts = Annotated[
+    list[str] | None,
+    typer.Option("--stop", help="End a sample at this text (repeat for more).", rich_help_panel=_PROMPT),
+]
+Greedy = Annotated[
+    bool | None, typer.Option("--greedy", help="Temperature 0, and repeats of it are meant.", rich_help_panel=_PROMPT)
+]
+PromptForm = Annotated[
+    str | None, typer.Option("--prompt-form", help="auto, chat or completion.", rich_help_panel=_PROMPT)
+]
+TaskOptions = Annotated[
+    list[str] | None, typer.Option("-T", help="An option of the task, name=value.", rich_help_panel=_PROMPT)
+]
+ModelOptions = Annotated[
+    list[str] | None, typer.Option("-M", help="An option of the model, name=value.", rich_help_panel=_PROMPT)
+]
 Config = Annotated[Path | None, typer.Option("-c", "--config", help="A TOML file of settings.", rich_help_panel=_WORK)]
-MaxInFlight = Annotated[int | None, typer.Option("--max-in-flight", help="Requests at once at most.", rich_help_panel=_WORK)]
-Verifier = Annotated[str | None, typer.Option("--verifier", help="Judge answers by this verifier.", rich_help_panel=_WORK)]
-Sandbox = Annotated[str | None, typer.Option("--sandbox", help="auto, namespaces, or none (no isolation: say it only if you mean it).", rich_help_panel=_WORK)]
-Durability = Annotated[str | None, typer.Option("--durability", help="fast survives a killed process, full a power loss.", rich_help_panel=_WORK)]
+MaxInFlight = Annotated[
+    int | None, typer.Option("--max-in-flight", help="Requests at once at most.", rich_help_panel=_WORK)
+]
+Verifier = Annotated[
+    str | None, typer.Option("--verifier", help="Judge answers by this verifier.", rich_help_panel=_WORK)
+]
+Sandbox = Annotated[
+    str | None,
+    typer.Option(
+        "--sandbox", help="auto, namespaces, or none (no isolation: say it only if you mean it).", rich_help_panel=_WORK
+    ),
+]
+Durability = Annotated[
+    str | None,
+    typer.Option("--durability", help="fast survives a killed process, full a power loss.", rich_help_panel=_WORK),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -116,7 +154,9 @@ def resume(
     from vervet.cli.display import Display
 
     with Display(quiet=as_json, verbose=verbose) as display:
-        done = api.resume(run, n=n, max_in_flight=max_in_flight, sandbox=sandbox, durability=durability, watch=display.watch)
+        done = api.resume(
+            run, n=n, max_in_flight=max_in_flight, sandbox=sandbox, durability=durability, watch=display.watch
+        )
     return _finish([done], as_json)
 
 
@@ -164,7 +204,11 @@ def _finish(runs: list[Any], as_json: bool, *, judged: bool = True) -> int:
 def _print(run: Any, facts: dict[str, Any]) -> None:
     for notice in run.notices:
         output.warn(f"note: {output.printable(notice)}")
-    parts = [f"{facts['samples']:,} samples of {facts['problems']} problems", f"{facts['pass']:,} PASS", f"{facts['fail']:,} FAIL"]
+    parts = [
+        f"{facts['samples']:,} samples of {facts['problems']} problems",
+        f"{facts['pass']:,} PASS",
+        f"{facts['fail']:,} FAIL",
+    ]
     parts += [f"{facts[k]:,} {k}" for k in ("unknown", "pending", "missing") if facts[k]]
     output.say(f"{run.folder}: " + ", ".join(parts))
     if facts["stopped"] == "interrupted":

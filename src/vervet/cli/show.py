@@ -39,12 +39,18 @@ def _show_run(run: Any, verifier: str | None, as_json: bool) -> None:
     rows = list(zip(counts.problem_ids, counts.n.tolist(), counts.c.tolist(), counts.unknown.tolist(), strict=True))
     if as_json:
         names = ("problem_id", "n", "c", "unknown")
-        output.document(facts | {"config": run.config.to_dict(), "counts": [dict(zip(names, r, strict=True)) for r in rows]})
+        output.document(
+            facts | {"config": run.config.to_dict(), "counts": [dict(zip(names, r, strict=True)) for r in rows]}
+        )
         return
     config = run.config
     output.say(f"{run.folder}: {config.task} with {config.model}, {config.prompt_form} prompts")
-    output.say(f"temperature {config.params.temperature}, top-p {config.params.top_p}, at most {config.params.max_tokens} tokens")
-    output.say(f"{facts['samples']:,} samples, {facts['distinct_answers']:,} distinct answers, {facts['completion_tokens']:,} tokens")
+    output.say(
+        f"temperature {config.params.temperature}, top-p {config.params.top_p}, at most {config.params.max_tokens} tokens"
+    )
+    output.say(
+        f"{facts['samples']:,} samples, {facts['distinct_answers']:,} distinct answers, {facts['completion_tokens']:,} tokens"
+    )
     output.say("")
     shares = [(printable(p), n, c, u, share(c / n if n else None)) for p, n, c, u in rows]
     output.say(output.table(("problem", "n", "PASS", "unknown", "pass@1"), shares))
@@ -56,8 +62,13 @@ def _show_problem(run: Any, problem: str, verifier: str | None, as_json: bool) -
     if as_json:
         from vervet.records import prompt_to_json
 
-        rows = [{"index": s.index, "outcome": s.outcome, "reason": s.reason, "finish_reason": s.finish_reason} for s in samples]
-        output.document({"schema": "vervet.problem/1", "problem": problem, "prompt": prompt_to_json(prompt), "samples": rows})
+        rows = [
+            {"index": s.index, "outcome": s.outcome, "reason": s.reason, "finish_reason": s.finish_reason}
+            for s in samples
+        ]
+        output.document(
+            {"schema": "vervet.problem/1", "problem": problem, "prompt": prompt_to_json(prompt), "samples": rows}
+        )
         return
     output.say(f"--- prompt of {printable(found.id)}")
     output.say(printable(_prompt_text(prompt)))
@@ -82,14 +93,18 @@ def _show_sample(run: Any, problem: str, index: int, verifier: str | None, as_js
         output.document({"schema": "vervet.sample/1", **dataclasses.asdict(sample), "verdicts": trials})
         return
     tokens = f", {sample.completion_tokens} tokens" if sample.completion_tokens is not None else ""
-    output.say(f"--- sample {index} of {printable(problem)}: {sample.outcome or 'pending'} ({sample.reason}), ended by {sample.finish_reason}{tokens}, seed {sample.seed}")
+    output.say(
+        f"--- sample {index} of {printable(problem)}: {sample.outcome or 'pending'} ({sample.reason}), ended by {sample.finish_reason}{tokens}, seed {sample.seed}"
+    )
     if sample.reasoning:
         output.say("--- reasoning\n" + printable(sample.reasoning))
     output.say(printable(sample.text))
     output.say("--- answer\n" + ("(none found)" if sample.answer is None else printable(sample.answer)))
     for number, trial in enumerate(trials):
         cpu = "" if trial["cpu_s"] is None else f", {trial['cpu_s']:.3f} s of CPU"
-        output.say(f"--- verdict {number}: {trial['outcome']} ({trial['reason']}), {trial['strength']} {trial['isolation']}{cpu}")
+        output.say(
+            f"--- verdict {number}: {trial['outcome']} ({trial['reason']}), {trial['strength']} {trial['isolation']}{cpu}"
+        )
         if trial["log"]:
             output.say(printable(trial["log"]))
 

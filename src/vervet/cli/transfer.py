@@ -17,11 +17,22 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="JSONL or Parquet: problem_id, sample_index, text[, answer, correct]; or HumanEval's task_id, completion.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="JSONL or Parquet: problem_id, sample_index, text[, answer, correct]; or HumanEval's task_id, completion."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="The new run's folder.")],
-    format: Annotated[str | None, typer.Option("--format", help="jsonl, parquet or humaneval. Default: detected.")] = None,
-    task: Annotated[str | None, typer.Option("--task", help="The task the samples answer, so that they can be verified.")] = None,
-    model: Annotated[str, typer.Option("-m", "--model", help="The model that wrote them, for the record.")] = "imported/unknown",
+    format: Annotated[
+        str | None, typer.Option("--format", help="jsonl, parquet or humaneval. Default: detected.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="The task the samples answer, so that they can be verified.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="The model that wrote them, for the record.")
+    ] = "imported/unknown",
     as_json: AsJson = False,
 ) -> int:
     """Make a run out of samples you already have; verdicts in the file are kept under the verifier `imported`."""
@@ -42,7 +53,9 @@ def import_(
 def export(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     format: Annotated[str, typer.Option("--format", help="jsonl, parquet, humaneval or counts.")],
-    out: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write. Default: beside the run.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The file to write. Default: beside the run.")
+    ] = None,
     checks: Annotated[bool, typer.Option("--with-checks", help="Also write tests and references.")] = False,
     as_json: AsJson = False,
 ) -> None:
