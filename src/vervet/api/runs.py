@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
+import os
 import secrets
 import signal
 import threading
@@ -31,7 +33,7 @@ from vervet.engine.progress import Progress
 from vervet.engine.run import Drawing, Engine, Judging, Stop
 from vervet.errors import boundary
 from vervet.executors.local import Local
-from vervet.ledger import Extracted, Ledger, read, verifier_id, view
+from vervet.ledger import Extracted, Ledger, read, unsafe_filesystem, verifier_id, view
 from vervet.policies.fixed import Fixed
 from vervet.protocols import Executor, Sampler, SamplerSetup, SamplerTraits, Task, Verifier
 from vervet.records import Outcome, fingerprint
@@ -214,10 +216,11 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
     with boundary(f"verifier {verifier.name!r}"):
         for problem in parts.problems:
             verifier.load(problem)
-    ledger = _open_ledger(parts)
+    ledger = _open_ledger(parts, watch)
     with contextlib.ExitStack() as stack:
         stack.callback(ledger.close)
         key = _describe(ledger, parts, verifier)
+        _diary(parts.folder, f"vervet {vervet.__version__} works on {len(parts.problems)} problems with {parts.config.model}")
         await verifier.aclose()
         stack.enter_context(_signals(stop))
         engine = Engine(
@@ -243,6 +246,9 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
             refresh = asyncio.create_task(_refresh_coverage(parts.folder, progress))
             try:
                 await engine.run()
+            except BaseException as error:
+                _diary(parts.folder, f"{type(error).__name__}: {error}")
+                raise
             finally:
                 refresh.cancel()
                 if watch.end:
@@ -251,14 +257,25 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
             for part in closing:
                 await part.aclose()
     done = _Finished(parts.folder)
+    _diary(parts.folder, f"{stop.reason or 'done'}: {progress.stored} samples drawn, {progress.verified} answers verified")
     done.seconds, done.verified = progress.seconds, progress.verified
     done.stopped = "interrupted" if stop.reason == "interrupted" else "complete"
     done.notices = tuple(progress.notices)
     return done
 
 
-def _open_ledger(parts: Parts) -> Ledger:
+def _diary(folder: Path, line: str) -> None:
+    """One line in the run's `log.txt`, for people. A full disk must not hide what the run has to say."""
+    stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with contextlib.suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{stamp} pid {os.getpid()} {line}\n")
+
+
+def _open_ledger(parts: Parts, watch: Watch) -> Ledger:
     durability = parts.options.durability or "fast"
+    kind = unsafe_filesystem(parts.folder)
+    if kind and watch.line:
+        watch.line(f"warning: {parts.folder} is on {kind}, where a crash can damage the ledger: use a local disk")
     if Ledger.exists(parts.folder):
         ledger = Ledger.open(parts.folder, writer=True, durability=durability)
         ledger.require_config(parts.config)
