@@ -23,7 +23,7 @@ LEVELS = {
     room: level
     for level, rooms in enumerate(
         (
-            "errors records",
+            "errors records version",
             "protocols fetch",
             "estimate text plugins config prices",
             "tasks samplers verifiers sandbox scorers selectors policies ledger executors",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from vervet.version import __version__
 
 _HOME = {
     "Counts": "vervet.records",
@@ -44,6 +44,7 @@ __all__ = [
     "TooFewSamples",
     "Verdict",
     "VervetError",
+    "__version__",
     "arun",
     "open_run",
     "run",
@@ -60,4 +61,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)
