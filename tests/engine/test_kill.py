@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.helpers import SRC, command, served, write_problems
-from tests.helpers import vervet as run_vervet
 
 import vervet
+from tests.helpers import SRC, command, served, write_problems
+from tests.helpers import vervet as run_vervet
 from vervet.api import check_ledger
 
 KILLS, PROBLEMS, N, IN_FLIGHT, BATCH = 22, 24, 60, 4, 3

@@ -69,7 +69,9 @@ TEXTS = st.text(st.characters(codec=None), max_size=200)
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=12), data=st.data())
-def test_every_text_and_answer_comes_back_as_it_went_in(tmp_path_factory: pytest.TempPathFactory, texts: list[str], data: st.DataObject) -> None:
+def test_every_text_and_answer_comes_back_as_it_went_in(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], data: st.DataObject
+) -> None:
     """Also empty texts, lone surrogates, duplicates, and answers that are pieces of their text."""
     answers = [data.draw(st.one_of(st.none(), TEXTS, st.just(t), st.just(t[1:-1]), st.just(t * 9))) for t in texts]
     # one text has one answer
@@ -107,7 +109,9 @@ def test_counting_agrees_with_counting_by_hand(tmp_path: Path) -> None:
                     texts = [dice.choice(list(kinds)) for _ in range(4)]
                     answers = [None if kinds[t] == "no answer" else t for t in texts]
                     new = recorder.add(draw(f"p{i}", first, texts, answers))
-                    pairs = [(a.answer_id, verdict(kinds[a.answer])) for a in new if isinstance(kinds[a.answer], Outcome)]
+                    pairs = [
+                        (a.answer_id, verdict(kinds[a.answer])) for a in new if isinstance(kinds[a.answer], Outcome)
+                    ]
                     recorder.add_verdicts(1, f"p{i}", pairs)
                     for text in texts:
                         kind = kinds[text]
@@ -115,13 +119,15 @@ def test_counting_agrees_with_counting_by_hand(tmp_path: Path) -> None:
                         by_hand[f"p{i}"][1] += kind is PASS
                         by_hand[f"p{i}"][2] += kind in (UNKNOWN, None)
         counts = read.counts(ledger)
-        assert [list(row) for row in zip(counts.n.tolist(), counts.c.tolist(), counts.unknown.tolist(), strict=True)] == list(
-            by_hand.values()
-        )
+        assert [
+            list(row) for row in zip(counts.n.tolist(), counts.c.tolist(), counts.unknown.tolist(), strict=True)
+        ] == list(by_hand.values())
         facts, _ = read.facts(ledger, view(ledger))
         assert facts.samples == 180
         assert facts.passed + facts.failed + facts.unknown + facts.pending == 180
-        assert facts.unparsed == sum(kinds[s.text] == "no answer" for i in range(3) for s in read.samples(ledger, f"p{i}", view(ledger)))
+        assert facts.unparsed == sum(
+            kinds[s.text] == "no answer" for i in range(3) for s in read.samples(ledger, f"p{i}", view(ledger))
+        )
         for i in range(3):
             for s in read.samples(ledger, f"p{i}", view(ledger)):
                 assert s.outcome == (FAIL if kinds[s.text] == "no answer" else kinds[s.text])
@@ -214,7 +220,9 @@ def test_a_different_config_is_refused_with_every_difference(tmp_path: Path) -> 
     other = Config("t", {"a": 1}, "data", "m2", {}, "", "chat", PARAMS, 4)
     with make(tmp_path / "r") as ledger, pytest.raises(RunMismatch) as caught:
         ledger.require_config(other)
-    assert all(part in str(caught.value) for part in ("model: 'm' in the run, 'm2' now", "seed: None", "task_options.a"))
+    assert all(
+        part in str(caught.value) for part in ("model: 'm' in the run, 'm2' now", "seed: None", "task_options.a")
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,7 +283,9 @@ def test_one_failing_write_does_not_take_its_neighbours_with_it(tmp_path: Path) 
 
     async def work() -> list[object]:
         group = GroupCommit(ledger)
-        done = await asyncio.gather(*(group.do(w) for w in (lambda: insert("a"), fail, lambda: insert("bb"))), return_exceptions=True)
+        done = await asyncio.gather(
+            *(group.do(w) for w in (lambda: insert("a"), fail, lambda: insert("bb"))), return_exceptions=True
+        )
         await group.aclose()
         return list(done)
 
@@ -316,7 +326,23 @@ def test_a_write_error_reaches_the_caller_as_one_line(tmp_path: Path) -> None:
 
 
 def test_a_dictionary_makes_siblings_small_and_is_kept_with_them(tmp_path: Path) -> None:
-    words = "the share of problems that k attempts solve grows with k along a power law".split()
+    words = [
+        "the",
+        "share",
+        "of",
+        "problems",
+        "that",
+        "k",
+        "attempts",
+        "solve",
+        "grows",
+        "with",
+        "k",
+        "along",
+        "a",
+        "power",
+        "law",
+    ]
     dice = random.Random(0)
     texts = [" ".join(dice.choices(words, k=160)) for _ in range(600)]
     alone = sum(len(Codec().pack(t.encode())) for t in texts)
