@@ -70,7 +70,7 @@ class Task(Protocol):
         ...
 
     def example(self, problem: Problem, right: bool) -> str | None:
-        """A model's text from which `extract` finds the reference (right) or an answer of the task's kind that is wrong.
+        """A model's text from which `extract` finds the reference (right) or a wrong answer of the task's kind.
 
         None where the task has no reference. The fake sampler and `vervet audit` use it.
         """
@@ -110,7 +110,7 @@ class Sampler(Protocol):
     """Draws independent samples. One file a backend in `vervet.samplers`.
 
     Constructed as `Class(name, setup, **options)`: `name` is what follows "provider/", `options` come from -M and are
-    converted by the constructor's annotations.
+    converted by the constructor's annotations. A class attribute `neutral_options` names those that cannot change a text.
     """
 
     def traits(self) -> SamplerTraits:

@@ -312,6 +312,10 @@ class Job:
     verifier: VerifierSpec
     problem: Problem
     answers: tuple[str, ...]
+    keys: tuple[int, ...] = ()
+    # the caller's names for the answers; they come back untouched
+    tries: int = 0
+    # earlier tries at these answers in this run
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +345,7 @@ class Counts:
     source: str = ""
     # where the counts come from, for people
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         problem_ids: Sequence[str],
         n: Any,
@@ -421,5 +425,10 @@ class Curve:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """The document vervet.coverage/1 of this one source."""
+        return {"schema": "vervet.coverage/1", "sources": [self.entry()]}
+
+    def entry(self) -> dict[str, Any]:
         """One entry of `sources` in vervet.coverage/1."""
-        return dataclasses.asdict(self) | {"points": [dataclasses.asdict(p) for p in self.points], "warnings": list(self.warnings)}
+        plain = {"points": [dataclasses.asdict(p) for p in self.points], "warnings": list(self.warnings)}
+        return dataclasses.asdict(self) | plain

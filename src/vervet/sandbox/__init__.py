@@ -1,5 +1,4 @@
-"""Runs untrusted code. Used by verifiers only.
-"""
+"""Runs untrusted code. Used by verifiers only."""
 
 from __future__ import annotations
 

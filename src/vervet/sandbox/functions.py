@@ -89,10 +89,9 @@ class FunctionRuntime:
     async def _chunk(self, tests: Tests, chunk: Sequence[Candidate], limits: Limits) -> list[Ending]:
         endings: list[Ending] = []
         while len(endings) < len(chunk):
-            async with self._slot() as slot:
-                async with contextlib.aclosing(slot.run(tests, chunk[len(endings) :], limits)) as stream:
-                    async for ending in stream:
-                        endings.append(ending)  # noqa: PERF401  what is there survives the slot
+            rest = chunk[len(endings) :]
+            async with self._slot() as slot, contextlib.aclosing(slot.run(tests, rest, limits)) as stream:
+                endings += [ending async for ending in stream]
         return endings
 
     @contextlib.asynccontextmanager
@@ -138,7 +137,7 @@ class Slot:
         pairs = {name: socket.socketpair() for name in ("life", "control", "code", "tests")}
         theirs = [pair[1] for pair in pairs.values()]
         config = {"kind": isolation, "memory_mb": memory_mb, "fds": {n: p[1].fileno() for n, p in pairs.items()}}
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603, ASYNC220  it takes milliseconds, and asyncio's own needs a watcher
             [*_interpreter(), str(Path(zygote.__file__).with_name("launch.py")), json.dumps(config)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

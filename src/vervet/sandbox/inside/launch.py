@@ -47,7 +47,7 @@ def main() -> int:
         warm()
         container = Container(config, sockets)
         container.start()
-    except BaseException as error:  # noqa: BLE001  the driver shows it
+    except BaseException as error:
         wire.send(sockets["life"], json.dumps({"error": _one_line(error)}).encode())
         return 1
     for name in ("control", "code", "tests"):
@@ -154,7 +154,7 @@ class Container:
             if pid == 0:
                 self._inside()
             wire.send(self._gate, json.dumps({"pid": pid, "map": powerful}).encode())
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             wire.send(self._gate, json.dumps(_one_line(error)).encode())
         os._exit(0)
 
@@ -175,7 +175,7 @@ class Container:
             names = ("control", "code", "tests")
             setup = zygote.Setup(self._isolated, message["many_uids"])
             zygote.serve(setup, self._inner, *(self._sockets[n] for n in names))
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             try:
                 wire.send(self._sockets["control"], json.dumps({"error": _one_line(error)}).encode())
             finally:

@@ -1,0 +1,1 @@
+"""Samplers: one file a backend. Each satisfies `vervet.protocols.Sampler`."""
