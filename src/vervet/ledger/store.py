@@ -233,7 +233,7 @@ class Ledger:
             row = self.db.execute("SELECT body FROM dictionaries WHERE id = ?", (dictionary,)).fetchone()
             if row is None:
                 raise BadData(f"{self.path}: dictionary {dictionary} is missing, its texts cannot be read")
-            self._codecs[dictionary] = Codec(row[0])
+            self._codecs[dictionary] = Codec(self._codecs[0].unpack(row[0]))
         return self._codecs[dictionary]
 
     def text(self, text_id: int) -> str:

@@ -162,7 +162,7 @@ class Recorder:
         self._trainer.add(raw)
         trained = self._trainer.due()
         if trained:
-            row = self._db.execute("INSERT INTO dictionaries (body) VALUES (?)", (trained,))
+            row = self._db.execute("INSERT INTO dictionaries (body) VALUES (?)", (self._ledger.codec(0).pack(trained),))
             self._dictionary = int(row.lastrowid or 0)
 
     def _key(self, problem_id: str) -> int:
