@@ -243,7 +243,7 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
                 engine.judging = Judging(executor, parts.verifier, key, {p.id: p for p in parts.problems})
             if watch.start:
                 watch.start(progress, str(parts.folder))
-            refresh = asyncio.create_task(_refresh_coverage(parts.folder, progress))
+            refresh = asyncio.create_task(_refresh_coverage(parts.folder, len(parts.problems), progress))
             try:
                 await engine.run()
             except BaseException as error:
@@ -338,24 +338,21 @@ def _extract(task: Task) -> Callable[[str], Extracted | None]:
     return extract
 
 
-async def _refresh_coverage(folder: Path, progress: Progress) -> None:
+async def _refresh_coverage(folder: Path, problems: int, progress: Progress) -> None:
     """Coverage so far, from a reader of its own, never more than a twentieth of the time."""
     loop = asyncio.get_running_loop()
     pause = 1.0
     while True:
         await asyncio.sleep(pause)
         started = loop.time()
-        progress.coverage = await asyncio.to_thread(_coverage_now, folder)
+        solved = await asyncio.to_thread(_solved_now, folder)
+        progress.coverage = ((progress.stored_before + progress.stored) // problems, solved / problems)
         pause = max(2.0, 20 * (loop.time() - started))
 
 
-def _coverage_now(folder: Path) -> tuple[int, float] | None:
+def _solved_now(folder: Path) -> int:
     with Ledger.open(folder) as ledger:
-        counts = read.counts(ledger)
-    k = int(counts.n.max(initial=0))
-    if not k:
-        return None
-    return k, float((counts.c > 0).sum()) / max(1, int((counts.n > 0).sum()))
+        return read.solved(ledger, view(ledger))
 
 
 @contextlib.contextmanager
