@@ -61,6 +61,11 @@ def percent(share: float | None) -> str:
     return f"{value:.{min(digits, 4)}f}{THIN}%"
 
 
+def round_percent(share: float) -> str:
+    """0.95 -> "95 %": a level or an edge that somebody chose, without digits that say nothing."""
+    return f"{100 * share:.6g}{THIN}%"
+
+
 def number(value: float | None) -> str:
     """12345 -> "12,345"; None -> a dash."""
     if value is None:

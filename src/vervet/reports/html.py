@@ -20,7 +20,7 @@ import orjson
 import vervet
 from vervet.errors import BadOption, MissingPart, StorageError
 from vervet.reports import chart, page
-from vervet.reports.format import number, percent, plural, shell_word, short, visible
+from vervet.reports.format import number, percent, plural, round_percent, shell_word, visible
 from vervet.reports.sections import SECTIONS
 from vervet.reports.subject import Subject
 
@@ -99,7 +99,7 @@ def _environment() -> Any:
         "percent": percent,
         "number": number,
         "plural": plural,
-        "axis": short,
+        "rounded": round_percent,
         "word": shell_word,
         "name": lambda text, longest=80: visible(text, longest),
     }

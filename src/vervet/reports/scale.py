@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vervet.reports.format import THIN, short
+from vervet.reports.format import round_percent, short
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ShareAxis:
     def ticks(self) -> list[Tick]:
         step = _round_step(self.top / 4)
         count = math.floor(self.top / step + 1e-9)
-        return [Tick(self.at(i * step), f"{100 * i * step:.6g}{THIN}%") for i in range(count + 1)]
+        return [Tick(self.at(i * step), round_percent(i * step)) for i in range(count + 1)]
 
 
 def round_top(largest: float) -> float:

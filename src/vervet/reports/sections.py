@@ -23,6 +23,8 @@ class Section:
     """A heading, and the values of its template `sections/ID.html.j2`; None: nothing to say, left out."""
 
     id: str
+    short: str
+    # in the page's navigation
     title: str
     build: Callable[[Page], Values | None]
 
@@ -266,13 +268,13 @@ def methods(page: Page) -> Values:
 
 
 SECTIONS = (
-    Section("summary", "In short", summary),
-    Section("curve", "Coverage against attempts", curve),
-    Section("uncertain", "What is uncertain", uncertain),
-    Section("difficulty", "How success is spread over problems", difficulty),
-    Section("problems", "Problems", problems),
-    Section("verifier", "Verifier health", verifier),
-    Section("facts", "Run facts", facts),
-    Section("reproduce", "How to reproduce", reproduce),
-    Section("methods", "Methods", methods),
+    Section("summary", "In short", "In short", summary),
+    Section("curve", "Coverage", "Coverage against attempts", curve),
+    Section("uncertain", "Uncertainty", "What is uncertain", uncertain),
+    Section("difficulty", "Difficulty", "How success is spread over problems", difficulty),
+    Section("problems", "Problems", "Problems", problems),
+    Section("verifier", "Verifier", "Verifier health", verifier),
+    Section("facts", "Facts", "Run facts", facts),
+    Section("reproduce", "Reproduce", "How to reproduce", reproduce),
+    Section("methods", "Methods", "Methods", methods),
 )

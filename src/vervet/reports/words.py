@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vervet.records import CurvePoint
-from vervet.reports.format import listed, number, percent, plural, short
+from vervet.reports.format import listed, number, percent, plural, round_percent
 from vervet.reports.page import Entry, Page
 
 
@@ -40,7 +40,7 @@ def _rise(page: Page, first: CurvePoint, last: CurvePoint | None) -> list[str]:
 
 
 def _interval(page: Page, point: CurvePoint, *, short_form: bool = False) -> str:
-    lead = "" if short_form else f"{percent(page.level)} interval "
+    lead = "" if short_form else f"{round_percent(page.level)} interval "
     return f"{lead}{percent(point.low)} to {percent(point.high)}"
 
 
@@ -65,7 +65,7 @@ def _nothing(page: Page, entry: Entry, point: CurvePoint) -> list[str]:
     return [
         f"Nothing was solved: not one of {plural(decided, 'decided sample')} of {plural(curve.problems, 'problem')} passed.",
         f"That does not make coverage zero. With {plural(point.k, 'attempt')} it could still be up to "
-        f"{percent(point.high)} on problems of this kind (upper end of the {percent(page.level)} interval, which rests on "
+        f"{percent(point.high)} on problems of this kind (upper end of the {round_percent(page.level)} interval, which rests on "
         f"{plural(point.problems, 'problem')}).",
     ]
 
@@ -74,7 +74,7 @@ def _everything(page: Page, entry: Entry, point: CurvePoint) -> str:
     return (
         f"Everything was solved: each decided sample of {plural(entry.curve.problems, 'problem')} passed. On other problems "
         f"of this kind coverage at one attempt could still be as low as {percent(entry.first.low)} "
-        f"({percent(page.level)} interval). More attempts cannot show more here: harder problems can."
+        f"({round_percent(page.level)} interval). More attempts cannot show more here: harder problems can."
     )
 
 
@@ -132,7 +132,7 @@ def _sentence(text: str) -> str:
 def general_caveats(page: Page) -> list[str]:
     """What holds for every curve of the page."""
     out = [
-        f"The wide band is a {percent(page.level)} interval for all problems of the kind that these were drawn from; the "
+        f"The wide band is a {round_percent(page.level)} interval for all problems of the kind that these were drawn from; the "
         "narrow one is for these very problems, and holds only the chance of the draws. Each holds at one k at a time, not "
         "for the whole curve at once.",
         "A PASS is worth what the verifier is worth: coverage counts answers that it accepts.",
@@ -155,7 +155,7 @@ def comparison(page: Page) -> str:
         return ""
     (low, worst), (high, best) = min(rows), max(rows)
     if low == high:
-        return f"At k = {short(k)} all runs have the same coverage, {percent(low)}."
+        return f"At k = {number(k)} all runs have the same coverage, {percent(low)}."
     return (
         f"At k = {number(k)}, which every run has on all its problems, coverage goes from {percent(low)} ({worst}) to "
         f"{percent(high)} ({best})."

@@ -18,11 +18,16 @@
   const rows = $$(".legend li", figure);
   const slider = figure.querySelector(".slide input");
 
-  const place = (chart, i) => {
-    const d = chart.dataset, top = data.k[data.k.length - 1];
-    const at = top > 1 ? Math.log(data.k[i]) / Math.log(top) : 0.5;
-    return +d.left + (d.right - d.left) * at;
+  const STEPS = 1000;
+  let at = 0;
+
+  const fraction = (i) => Math.log(data.k[i]) / Math.log(data.k[data.k.length - 1]);
+  const nearest = (share) => {
+    let best = 0;
+    data.k.forEach((_, i) => { if (Math.abs(fraction(i) - share) < Math.abs(fraction(best) - share)) best = i; });
+    return best;
   };
+  const place = (chart, i) => +chart.dataset.left + (chart.dataset.right - chart.dataset.left) * fraction(i);
   const point = (chart, i) => {
     const d = chart.dataset, x = place(chart, i), cursor = chart.querySelector(".cursor");
     cursor.removeAttribute("visibility");
@@ -50,19 +55,33 @@
       row.querySelector(".int").textContent = known ? `${percent(run.low[i])} to ${percent(run.high[i])}` : "";
     });
     charts.forEach((chart) => point(chart, i));
-    slider.value = i;
+    at = i;
+    slider.value = STEPS * fraction(i);
     slider.setAttribute("aria-valuetext", `k = ${data.k[i]}`);
   };
   if (data.k.length > 1) {
-    slider.max = data.k.length - 1;
-    slider.closest("label").hidden = false;
-    slider.addEventListener("input", () => show(+slider.value));
+    // the slider lies under the axis: its ends are the axis's ends, and a key goes to the next k
+    const label = slider.closest("label");
+    const align = () => {
+      const chart = charts.find((c) => c.getBoundingClientRect().width), width = chart.viewBox.baseVal.width;
+      label.style.marginLeft = `calc(${100 * chart.dataset.left / width}% - 8px)`;
+      label.style.marginRight = `calc(${100 * (1 - chart.dataset.right / width)}% - 8px)`;
+    };
+    addEventListener("resize", align);
+    slider.max = STEPS;
+    label.hidden = false;
+    align();
+    slider.addEventListener("input", () => show(nearest(slider.value / STEPS)));
+    slider.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -5, PageUp: 5, Home: -1e9, End: 1e9 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      show(Math.min(data.k.length - 1, Math.max(0, at + step)));
+    });
     show(Math.max(0, data.k.indexOf(+figure.dataset.at)));
     charts.forEach((chart) => chart.addEventListener("pointermove", (event) => {
       const box = chart.getBoundingClientRect(), x = (event.clientX - box.left) * chart.viewBox.baseVal.width / box.width;
-      let best = 0;
-      data.k.forEach((_, i) => { if (Math.abs(place(chart, i) - x) < Math.abs(place(chart, best) - x)) best = i; });
-      show(best);
+      show(nearest((x - chart.dataset.left) / (chart.dataset.right - chart.dataset.left)));
     }));
   }
 
