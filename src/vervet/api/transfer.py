@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
-from vervet.ledger.formats import Imported
-
-
-def import_samples(
-    path: Path | str,
-    out: Path | str,
-    *,
-    format: str | None = None,
-    task: str | None = None,
-    model: str = "imported/unknown",
-) -> Imported:
-    raise NotImplementedError
-
-
-def export(run: Path | str, *, format: str, out: Path | None = None, checks: bool = False) -> tuple[Path, int]:
-    raise NotImplementedError
+from vervet import plugins
+from vervet.api.parts import IMPORTED, _plain, _task, _verifier_spec, build_verifier
+from vervet.config import Settings
+from vervet.errors import BadData, BadOption, StorageError, boundary
+from vervet.ledger import Extracted, Ledger
+from vervet.ledger.formats import Format, Imported, Row, choose_reader, choose_writer
+from vervet.ledger.intake import NAME, VERSION, Find, Intake, Known
+from vervet.ledger.making import making
+from vervet.ledger.outgoing import Outgoing
+from vervet.protocols import Task
+from vervet.records import Config, Problem, Prompt, PromptForm, fingerprint
+from vervet.tasks.imported import Imported as ImportedTask
+from vervet.version import __version__
