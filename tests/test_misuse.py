@@ -93,7 +93,9 @@ def test_a_bad_value_is_one_line_and_exit_1(
         ["coverage", "--json", "--no-such-flag"],
     ],
 )
-def test_a_line_that_does_not_parse_exits_2(capsys: pytest.CaptureFixture[str], task: Path, arguments: list[str]) -> None:
+def test_a_line_that_does_not_parse_exits_2(
+    capsys: pytest.CaptureFixture[str], task: Path, arguments: list[str]
+) -> None:
     capsys.readouterr()
     assert execute(arguments) == 2
     assert "vervet: " in capsys.readouterr().err

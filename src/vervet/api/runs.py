@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import vervet
 from vervet import plugins
 from vervet.api.existing import Run
 from vervet.api.parts import (
@@ -39,6 +38,7 @@ from vervet.ledger.history import History
 from vervet.policies.fixed import Fixed
 from vervet.protocols import Executor, Sampler, SamplerSetup, SamplerTraits, Task, Verifier
 from vervet.records import Outcome, fingerprint
+from vervet.version import __version__
 
 T = TypeVar("T")
 
@@ -223,7 +223,7 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
     with contextlib.ExitStack() as stack:
         stack.callback(ledger.close)
         key = _describe(ledger, parts, verifier)
-        _diary(parts.folder, f"vervet {vervet.__version__} works on {len(parts.problems)} problems with {parts.config.model}")
+        _diary(parts.folder, f"vervet {__version__} works on {len(parts.problems)} problems with {parts.config.model}")
         await verifier.aclose()
         stack.enter_context(_signals(stop))
         engine = Engine(
@@ -260,7 +260,9 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
             for part in closing:
                 await part.aclose()
     done = _Finished(parts.folder)
-    _diary(parts.folder, f"{stop.reason or 'done'}: {progress.stored} samples drawn, {progress.verified} answers verified")
+    _diary(
+        parts.folder, f"{stop.reason or 'done'}: {progress.stored} samples drawn, {progress.verified} answers verified"
+    )
     done.seconds, done.verified = progress.seconds, progress.verified
     done.stopped = "interrupted" if stop.reason == "interrupted" else "complete"
     done.notices = tuple(progress.notices)
@@ -300,7 +302,7 @@ def _describe(ledger: Ledger, parts: Parts, verifier: Verifier) -> int:
             ledger.set_meta("verifier_spec", {"name": parts.verifier.name, "settings": spec})
             ledger.set_meta("settings", parts.options.given() | {"n": parts.options.n or BUILT_IN_N})
             ledger.set_meta("chosen", [p.id for p in parts.problems])
-            ledger.set_meta("vervet", vervet.__version__)
+            ledger.set_meta("vervet", __version__)
         elif parts.options.n:
             ledger.set_meta("settings", ledger.meta("settings", {}) | {"n": parts.options.n})
         ledger.set_meta("extractor", parts.task.extractor)

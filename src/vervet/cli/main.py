@@ -44,9 +44,9 @@ def _root(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:
-        import vervet
+        from vervet.version import __version__
 
-        output.say(vervet.__version__)
+        output.say(__version__)
         raise typer.Exit
 
 

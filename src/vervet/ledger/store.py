@@ -55,6 +55,9 @@ def storage(path: Path) -> Iterator[None]:
         if "locked" in text:
             raise StorageError(f"{path} is locked by another program: close it and repeat the command") from error
         raise
+    except IndexError as error:
+        # a row points beyond the rows there are
+        raise StorageError(f"{path} is damaged: `vervet ledger check` names what can still be read") from error
     except OSError as error:
         raise StorageError(f"cannot use {path}: {error.strerror}") from error
 

@@ -204,4 +204,3 @@ def decide(ending: Ending) -> tuple[Outcome, Reason, str]:
     if ending.exit == -signal.SIGKILL:  # not by us: the kernel's out-of-memory killer
         return Outcome.FAIL, Reason.MEMORY, "it was killed for want of memory"
     return Outcome.FAIL, Reason.CRASHED, f"its process died by {signal.Signals(-ending.exit).name}"
-

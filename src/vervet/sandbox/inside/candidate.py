@@ -63,7 +63,7 @@ def load(forms: list[list[str]], entry: str) -> tuple[list[str], Any]:
     try:
         for code in codes:
             exec(code, module.__dict__)  # noqa: S102  that is what this process is for
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         raise NotLoaded(*describe(error, sources)) from None
     function = module.__dict__.get(entry)
     if not callable(function):
@@ -90,7 +90,7 @@ def call(message: bytes, function: Any, sources: list[str]) -> bytes:
     try:
         result = function(*args, **kwargs)
         reply = [token, "r", codec.encode(result)]
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         reply = [token, *describe(error, sources)]
     if before is not None:
         try:
@@ -126,7 +126,7 @@ def describe(error: BaseException, sources: list[str]) -> list[Any]:
 def _text(error: BaseException) -> str:
     try:
         return str(error)[:1000]
-    except BaseException:  # noqa: BLE001  a hostile __str__
+    except BaseException:
         return ""
 
 

@@ -60,9 +60,8 @@ def _places(limit: str) -> list[tuple[str, str, list[tuple[str, str]]]]:
     found = []
     for line in _lines("/proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
-        for name in controllers.split(","):
-            if name in v1 and os.path.isdir(f"/sys/fs/cgroup/{name}"):
-                found.append((f"/sys/fs/cgroup/{name}", path, v1[name]))
+        names = [n for n in controllers.split(",") if n in v1 and os.path.isdir(f"/sys/fs/cgroup/{n}")]
+        found += [(f"/sys/fs/cgroup/{n}", path, v1[n]) for n in names]
         if not controllers and "memory" in " ".join(_lines(f"/sys/fs/cgroup{path}/cgroup.subtree_control")).split():
             found.append(("/sys/fs/cgroup", path, [("memory.max", limit), ("pids.max", str(_MAX_PROCESSES))]))
     return found

@@ -63,7 +63,7 @@ def run_tests(compiled: Compiled, function: Any, started: Callable[[], bool] = l
             space["check"](function)
     except Abort as error:
         return error.status, error.log, False
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         log = f"{_failing_line(error, source.test)}{type(error).__name__}: {error}"[:_MAX_LOG]
         if not started():
             return "verifier", log, False

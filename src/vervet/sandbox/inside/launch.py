@@ -30,7 +30,7 @@ def _bare_packages() -> None:
 if __name__ == "__main__":
     _bare_packages()
 
-from vervet.sandbox.inside import cgroups, linux, root, wire, zygote  # noqa: E402
+from vervet.sandbox.inside import cgroups, linux, programs, root, wire, zygote  # noqa: E402
 
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 _UID_COUNT = 65536
@@ -47,7 +47,7 @@ def main() -> int:
         warm()
         container = Container(config, sockets)
         container.start()
-    except BaseException as error:  # noqa: BLE001  the driver shows it
+    except BaseException as error:
         wire.send(sockets["life"], json.dumps({"error": _one_line(error)}).encode())
         return 1
     for name in ("control", "code", "tests"):
@@ -92,6 +92,7 @@ class Container:
 
     def __init__(self, config: dict[str, Any], sockets: dict[str, socket.socket]) -> None:
         self._isolated = config["kind"] == "namespaces"
+        self._programs = config["serves"] == "programs"
         self._sockets = sockets
         self._parent = os.getppid()
         self._group = cgroups.Group(config["memory_mb"]) if self._isolated else None
@@ -148,13 +149,13 @@ class Container:
                 wire.send(self._gate, b'"map"')
                 wire.receive(self._gate)
                 _become_root()
-            root.build(root.interpreter_paths(), [])
+            root.build(root.interpreter_paths(), [programs.BOX] if self._programs else [])
             flags = _NAMESPACES | linux.CLONE_PARENT
             pid, _ = linux.clone(flags | (linux.CLONE_NEWUSER | linux.CLONE_NEWNS if powerful else 0))
             if pid == 0:
                 self._inside()
             wire.send(self._gate, json.dumps({"pid": pid, "map": powerful}).encode())
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             wire.send(self._gate, json.dumps(_one_line(error)).encode())
         os._exit(0)
 
@@ -174,8 +175,9 @@ class Container:
                 socket.sethostname("vervet")
             names = ("control", "code", "tests")
             setup = zygote.Setup(self._isolated, message["many_uids"])
-            zygote.serve(setup, self._inner, *(self._sockets[n] for n in names))
-        except BaseException as error:  # noqa: BLE001
+            serve = programs.serve if self._programs else zygote.serve
+            serve(setup, self._inner, *(self._sockets[n] for n in names))
+        except BaseException as error:
             try:
                 wire.send(self._sockets["control"], json.dumps({"error": _one_line(error)}).encode())
             finally:
@@ -199,8 +201,9 @@ class Container:
     def _answer(self) -> bool:
         """Tell the zygote for how long the processes it names were starved."""
         try:
-            pids = json.loads(wire.receive(self._watch))
-            wire.send(self._watch, json.dumps(starved_s(self._pid, pids, self._isolated)).encode())
+            question = json.loads(wire.receive(self._watch))
+            pids = _host_pids(self._pid, question["pids"], self._isolated)
+            wire.send(self._watch, json.dumps(account(pids, tree=question["tree"])).encode())
         except wire.Closed:
             return False
         return True
@@ -291,22 +294,30 @@ def _subordinate(path: str) -> tuple[int, int] | None:
     return next(((int(a), int(n)) for who, a, n in rows if who in names and int(n) >= 61000), None)
 
 
-def starved_s(pid_one: int, pids: list[int], isolated: bool) -> float:
-    """Seconds that these processes, by their pids inside, were ready to run while others had the processor.
+def account(pids: list[int], *, tree: bool) -> dict[str, float]:
+    """What the kernel knows of processes on this host, seconds.
 
-    The most starved thread of each counts, for work waits on the slowest. Source: /proc/PID/schedstat, second number.
+    starved: ready to run while others had the processor; the most starved thread of each process counts, for work
+    waits on the slowest. cpu: processor time, ended children included; counted for whole trees only.
+    Source: /proc/PID/task/TID/schedstat, second number; /proc/PID/stat, fields 14 to 17.
     """
-    total = 0.0
-    for host_pid in _host_pids(pid_one, pids, isolated):
+    todo, starved, ticks = list(pids), 0.0, 0
+    while todo:
+        pid = todo.pop()
         delays = [0]
-        for thread in _listdir(f"/proc/{host_pid}/task"):
-            text = _read(f"/proc/{host_pid}/task/{thread}/schedstat")
+        for thread in _listdir(f"/proc/{pid}/task"):
+            text = _read(f"/proc/{pid}/task/{thread}/schedstat")
             delays += [int(text.split()[1])] if text.count(" ") >= 2 else []
-        total += max(delays) / 1e9
-    return total
+            if tree:
+                todo += [int(p) for p in _read(f"/proc/{pid}/task/{thread}/children").split()]
+        starved += max(delays) / 1e9
+        if tree:
+            ticks += sum(int(n) for n in _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[11:15])
+    return {"starved": starved, "cpu": ticks / os.sysconf("SC_CLK_TCK")}
 
 
 def _host_pids(pid_one: int, pids: list[int], isolated: bool) -> list[int]:
+    """What the kernel calls the container's processes out here."""
     if not isolated:
         return pids
     found = []

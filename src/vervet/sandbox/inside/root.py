@@ -53,6 +53,8 @@ def build(extra: list[str], writable: list[str]) -> None:
     _devices()
     for path in writable:
         os.makedirs(f"/new{path}", 0o755, exist_ok=True)
+    if writable:
+        os.symlink(f"{writable[0].lstrip('/')}/tmp", "/new/tmp")
     os.chdir("/new")
     linux.pivot_root(".", ".")
     linux.umount(".")

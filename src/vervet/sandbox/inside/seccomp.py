@@ -53,7 +53,8 @@ chmod=90,- fchmod=91,52 fchmodat=268,53 chown=92,- fchown=93,55 lchown=94,- fcho
 utimensat=280,88 futimesat=261,- fallocate=285,47 copy_file_range=326,285 sendfile=40,71 splice=275,76 tee=276,77
 setpgid=109,154 setsid=112,157 eventfd=284,- timerfd_create=283,85 timerfd_settime=286,86 timerfd_gettime=287,87
 sendmmsg=307,269 recvmmsg=299,243 futex_waitv=449,449 epoll_pwait2=441,441 sync_file_range=277,84 setuid=105,146
-setgid=106,144 setgroups=116,159 rt_sigqueueinfo=129,138
+setgid=106,144 setgroups=116,159 rt_sigqueueinfo=129,138 getxattr=191,8 lgetxattr=192,9 fgetxattr=193,10
+listxattr=194,11 llistxattr=195,12 flistxattr=196,13
 """
 _CONDITIONAL = {
     "clone": (56, 220),

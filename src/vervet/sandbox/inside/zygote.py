@@ -76,6 +76,7 @@ def serve(
     setup: Setup, watch: socket.socket, control: socket.socket, code: socket.socket, tests: socket.socket
 ) -> NoReturn:
     """Harden this process, then serve jobs until the driver is gone."""
+    missing = lacking(setup)
     _harden(setup)
     ours, theirs = socket.socketpair()
     helper = fork(setup)
@@ -85,7 +86,7 @@ def serve(
         os._exit(0)
     theirs.close()
     tests.close()
-    wire.send(control, b'{"ready": true}')
+    wire.send(control, json.dumps({"lacking": missing}).encode())
     slot = Slot(setup, watch, ours, code, helper)
     while True:
         try:
@@ -95,6 +96,13 @@ def serve(
         wire.send(control, json.dumps(slot.run(*LIMITS.unpack(limits))).encode())
         if slot.broken:
             os._exit(0)
+
+
+def lacking(setup: Setup) -> list[str]:
+    """Layers that a container with namespaces does without on this host."""
+    if not setup.isolated:
+        return []
+    return [*([] if linux.landlock_abi() else ["landlock"]), *([] if setup.many_uids else ["uids"])]
 
 
 def _socket(fd: int) -> socket.socket:
@@ -142,6 +150,13 @@ def _become(uid: int, keep: list[int], setup: Setup, cpu_s: float | None, memory
         linux.drop_capabilities()
     if not setup.isolated:  # no pid namespace ends this process with the zygote
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def account(watch: socket.socket, pids: list[int], *, tree: bool = False) -> dict[str, float]:
+    """Ask the launcher, which sees the host's /proc, for the kernel's account of our children; see launch.account."""
+    wire.send(watch, json.dumps({"pids": pids, "tree": tree}).encode())
+    answer: dict[str, float] = json.loads(wire.receive(watch))
+    return answer
 
 
 class Slot:
@@ -238,5 +253,4 @@ class Slot:
 
     def _starved_s(self, child: Child) -> float:
         """Seconds that the candidate and the tester were ready to run while others ran."""
-        wire.send(self._watch, json.dumps([child.pid, self._helper.pid]).encode())
-        return float(json.loads(wire.receive(self._watch)))
+        return account(self._watch, [child.pid, self._helper.pid])["starved"]
