@@ -168,7 +168,9 @@ def refuse_imported(folder: Path) -> None:
     with Ledger.open(folder) as ledger:
         model = ledger.config.model
     if plugins.split_model(model)[0] == IMPORTED:
-        raise UserError(f"{folder} was imported and cannot be sampled further: `vervet verify` judges it, `vervet run` draws")
+        raise UserError(
+            f"{folder} was imported and cannot be sampled further: `vervet verify` judges it, `vervet run` draws"
+        )
 
 
 def _task(name: str | type[Any], options: dict[str, Any]) -> tuple[Task, str]:
@@ -181,6 +183,13 @@ def _task(name: str | type[Any], options: dict[str, Any]) -> tuple[Task, str]:
         name = "jsonl"
     task: Task = plugins.build(plugins.resolve("tasks", name, dotted=True), f"task {name!r}", options=options)
     return task, name
+
+
+def resolve_task(name: str | type[Any], given: Mapping[str, Any]) -> tuple[Task, str, dict[str, Any], VerifierSpec]:
+    """The task behind a name, its name, its options as plain JSON, and its verifier: for samples that are there already."""
+    options = _plain(given)
+    task, known = _task(name, options)
+    return task, known, options, _verifier_spec(task.verifier, Settings())
 
 
 def build_sampler(provider: str, name: str, given: Settings, setup: SamplerSetup) -> Sampler:

@@ -42,9 +42,7 @@ class Format:
 FORMATS = {
     entry.name: entry
     for entry in (
-        Format(
-            "jsonl", "problem_id, text", ".jsonl", recognises=jsonl.recognises, read=jsonl.read, write=jsonl.write
-        ),
+        Format("jsonl", "problem_id, text", ".jsonl", recognises=jsonl.recognises, read=jsonl.read, write=jsonl.write),
         Format(
             "parquet",
             "problem_id, text",
@@ -85,7 +83,9 @@ def choose_reader(path: Path, name: str | None) -> Format:
             return found
     known = "; ".join(f"{f.name}: {f.columns}" for f in FORMATS.values() if f.read is not None)
     has = "no columns" if not head.first else "the columns " + ", ".join(str(k)[:40] for k in list(head.first)[:12])
-    raise BadData(f"{path} is in no known format: its first row has {has} ({known}); rename its columns or say --format")
+    raise BadData(
+        f"{path} is in no known format: its first row has {has} ({known}); rename its columns or say --format"
+    )
 
 
 def choose_writer(name: str) -> Format:

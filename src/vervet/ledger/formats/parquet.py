@@ -47,7 +47,9 @@ def read(path: Path) -> Iterator[Entry]:
 def _require_columns(path: Path, have: list[str]) -> None:
     missing = [name for name in (PLAIN.problem_id, PLAIN.text) if name not in have]
     if missing:
-        raise BadData(f"{path} has no column {' and no column '.join(missing)}; it has {', '.join(have[:12]) or 'none'}")
+        raise BadData(
+            f"{path} has no column {' and no column '.join(missing)}; it has {', '.join(have[:12]) or 'none'}"
+        )
     twice = [name for name in PLAIN.all() if have.count(name) > 1]
     if twice:
         raise BadData(f"{path}: two columns are named {twice[0]}")

@@ -102,7 +102,7 @@ class Imported:
 class Run(Protocol):
     """A run on its way out, as writers see it."""
 
-    score_columns: Sequence[str]
+    score_columns: tuple[str, ...]
     with_checks: bool
     replaced: int
     # rows in which a writer had to replace characters that its format cannot hold
@@ -202,7 +202,9 @@ def _index(name: str, value: Any) -> int | None:
     if whole is None:
         raise _Wrong(f"{name} must be a whole number, not {_show(value)}")
     if not 0 <= whole <= LARGEST_INDEX:
-        raise _Wrong(f"{name} must be between 0 and {LARGEST_INDEX:,}, not {whole}: leave the column out to number by order")
+        raise _Wrong(
+            f"{name} must be between 0 and {LARGEST_INDEX:,}, not {whole}: leave the column out to number by order"
+        )
     return whole
 
 
@@ -263,7 +265,9 @@ def _check(value: Any) -> Mapping[str, Any] | None:
 
 
 def _finish(value: Any) -> str:
-    return value if isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= 40 else "stop"
+    return (
+        value if isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= 40 else "stop"
+    )
 
 
 def _count(value: Any) -> int | None:
@@ -311,5 +315,3 @@ def encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
