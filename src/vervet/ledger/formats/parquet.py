@@ -15,7 +15,7 @@ from vervet.ledger.formats.rows import PLAIN, Entry, Head, Run, Skipped, encodab
 MAGIC = b"PAR1"
 _BATCH = 256
 # rows read at once: texts may be long
-_GROUP_ROWS, _GROUP_CHARS = 16384, 32 * 1024 * 1024
+_GROUP_ROWS, _GROUP_CHARS = 16384, 16 * 1024 * 1024
 # a row group is written when it has so much
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
@@ -81,7 +81,6 @@ class Imported:
     absent: int = 0
     # problems of the task that have no sample
     format: str = ""
-    notices: tuple[str, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
         """vervet.import/1."""
