@@ -23,6 +23,7 @@ from vervet.api.parts import (
     build_sampler,
     build_verifier,
     from_ledger,
+    refuse_imported,
     resolve,
     told,
     verifier_mark,
@@ -33,6 +34,7 @@ from vervet.engine.run import Drawing, Engine, Judging, Stop
 from vervet.errors import boundary
 from vervet.executors.local import Local
 from vervet.ledger import Extracted, Ledger, read, unsafe_filesystem, verifier_id, view
+from vervet.ledger.history import History
 from vervet.policies.fixed import Fixed
 from vervet.protocols import Executor, Sampler, SamplerSetup, SamplerTraits, Task, Verifier
 from vervet.records import Outcome, fingerprint
@@ -78,6 +80,7 @@ async def aresume(folder: Path | str, *, n: int | None = None, **options: Any) -
     """Async twin of :func:`resume`."""
     watch, _, _ = _split(options)
     given = settings({"n": n, **options}, "command line")
+    refuse_imported(Path(folder))
     return await _go(from_ledger(Path(folder), given), watch, draw=True, judge=True)
 
 
@@ -314,6 +317,7 @@ def _drawing(parts: Parts, ledger: Ledger, watch: Watch) -> tuple[Drawing, Sampl
         run_dir=parts.folder,
         example=lambda problem_id, right: parts.task.example(by_id[problem_id], right),
         progress=watch.line,
+        history=History,
     )
     sampler = build_sampler(provider, name, parts.options, setup)
     traits: SamplerTraits = sampler.traits()
