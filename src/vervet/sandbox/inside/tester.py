@@ -16,7 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vervet.sandbox.inside import codec, wire
-from vervet.sandbox.inside.checks import Abort, Compiled, Tests, run_tests
+from vervet.sandbox.inside.checks import Abort, Compiled, FunctionTests, run_tests
 
 _PLAIN = frozenset({int, float, str, bool, type(None), list, tuple, dict, set, frozenset, bytes, complex})
 _SAME_PROCESS_STATUSES = frozenset({"pass", "wrong"})
@@ -32,7 +32,7 @@ def main(zygote: socket.socket, driver: socket.socket) -> None:
         received = _receive_socket(zygote)
         if received is None:
             return
-        job = json.loads(wire.receive(driver))
+        job = json.loads(wire.receive_whole(driver))
         problem = ""
         if "tests" in job:
             compiled, problem = _compile(job["tests"])
@@ -55,7 +55,7 @@ def _receive_socket(zygote: socket.socket) -> socket.socket | None:
 
 def _compile(tests: dict[str, str]) -> tuple[Compiled | None, str]:
     try:
-        return Tests(**tests).compiled(), ""
+        return FunctionTests(**tests).compiled(), ""
     except (SyntaxError, ValueError) as error:
         return None, f"the tests do not compile: {error}"
 
@@ -203,7 +203,7 @@ class Proxy:
         self.ended = Abort(status, log)
         return self.ended
 
-    def same_process(self, tests: Tests) -> dict[str, Any]:
+    def same_process(self, tests: FunctionTests) -> dict[str, Any]:
         """Let the candidate run the tests itself. Its word is all there is."""
         try:
             wire.send(self._sock, b"S" + json.dumps(asdict(tests)).encode())
