@@ -22,7 +22,11 @@ KILLS, PROBLEMS, N, IN_FLIGHT, BATCH = 22, 24, 60, 4, 3
 def _kill_after(arguments: list[str], seconds: float) -> bool:
     """Start, SIGKILL after so many seconds. True when it was killed, False when it had finished."""
     process = subprocess.Popen(
-        arguments, env={**os.environ, "PYTHONPATH": str(SRC)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        arguments,
+        env={**os.environ, "PYTHONPATH": str(SRC)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         process.communicate(timeout=seconds)
@@ -72,7 +76,22 @@ def test_killed_at_random_moments_every_problem_ends_with_exactly_n(tmp_path: Pa
 def test_a_second_writer_is_refused_with_the_holders_pid(tmp_path: Path) -> None:
     """While a run is being written, another one on its folder gets one line that names the process."""
     task, run = write_problems(tmp_path / "q.jsonl", 3), tmp_path / "run"
-    line = ["run", task, "-m", "fake/p=0.2", "-n", 500, "--out", run, "-M", "latency=0.2", "-M", "batch=1", "--max-in-flight", 1]
+    line = [
+        "run",
+        task,
+        "-m",
+        "fake/p=0.2",
+        "-n",
+        500,
+        "--out",
+        run,
+        "-M",
+        "latency=0.2",
+        "-M",
+        "batch=1",
+        "--max-in-flight",
+        1,
+    ]
     first = subprocess.Popen(command(*line), env={**os.environ, "PYTHONPATH": str(SRC)}, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
@@ -92,9 +111,28 @@ def test_a_second_writer_is_refused_with_the_holders_pid(tmp_path: Path) -> None
 def test_interrupt_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     """Ctrl-C once: what is in flight is stored, exit code 130, and a resume completes the run."""
     task, run = write_problems(tmp_path / "q.jsonl", 5), tmp_path / "run"
-    line = ["run", task, "-m", "fake/p=0.2", "-n", 100, "--out", run, "-M", "latency=0.05", "-M", "batch=1", "--max-in-flight", 4]
+    line = [
+        "run",
+        task,
+        "-m",
+        "fake/p=0.2",
+        "-n",
+        100,
+        "--out",
+        run,
+        "-M",
+        "latency=0.05",
+        "-M",
+        "batch=1",
+        "--max-in-flight",
+        4,
+    ]
     process = subprocess.Popen(
-        command(*line), env={**os.environ, "PYTHONPATH": str(SRC)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*line),
+        env={**os.environ, "PYTHONPATH": str(SRC)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 20
     while not (run / "fake-requests.log").exists() and time.monotonic() < deadline:

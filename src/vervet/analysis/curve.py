@@ -10,6 +10,7 @@ import numpy as np
 
 from vervet.estimate.coverage import check_grid, check_level, default_grid, floor_and_ceiling, pass_curve
 from vervet.estimate.intervals import draws_interval, population_interval
+from vervet.estimate.pivots import simulate
 from vervet.records import Counts, Curve, CurvePoint, IntArray
 
 FEW_PROBLEMS = 30
@@ -74,8 +75,9 @@ def _estimates(counts: Counts, ks: IntArray, level: float) -> list[Row]:
     if len(n) == 0:
         return [(0, (None,) * 6)] * len(ks)
     values = pass_curve(n, c, ks)
-    wide = population_interval(values, level)
-    own = draws_interval(n, c, ks, values, level)
+    pivots = simulate(n, c, ks, level)
+    wide = population_interval(values, level, pivots and pivots.population)
+    own = draws_interval(n, c, ks, values, level, pivots and pivots.draws)
     table = np.stack([values.mean(axis=1), wide.low, wide.high, own.low, own.high, wide.se], axis=1)
     return [(len(n), tuple(float(x) for x in row)) for row in table]
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import overload
 
 from vervet.analysis.counts import read_counts
 from vervet.analysis.curve import CoverageResult
 from vervet.analysis.curve import coverage as curve_of
 from vervet.api.existing import Run
 from vervet.errors import BadData, UserError
-from vervet.ledger import Ledger
-from vervet.records import Counts
+from vervet.ledger import Ledger, read, view
+from vervet.ledger.summary import Summary, summary, verifier_of
+from vervet.records import Counts, Curve
+from vervet.reports.subject import Subject
 
 Source = Counts | Run | Path | str
+Ks = int | Sequence[int] | None
 
 
 def sources(given: Source | Iterable[Source], verifier: str | None = None) -> list[Counts]:
@@ -26,6 +31,14 @@ def sources(given: Source | Iterable[Source], verifier: str | None = None) -> li
     return [counts for source in given for counts in _counts(source, verifier)]
 
 
+def run_folders(path: Path) -> list[Path]:
+    """`path` if it holds a run, else the run folders one level down. Raises: UserError where there are none."""
+    folders = [path] if Ledger.exists(path) else sorted(p for p in path.iterdir() if p.is_dir() and Ledger.exists(p))
+    if not folders:
+        raise UserError(f"{path} holds no run and no folder of one: name a run folder or a table of counts")
+    return folders
+
+
 def _counts(source: Source, verifier: str | None) -> list[Counts]:
     if isinstance(source, Counts):
         return [source]
@@ -36,43 +49,96 @@ def _counts(source: Source, verifier: str | None) -> list[Counts]:
         raise UserError(f"{path} does not exist: name a run folder, a parent of run folders, or a table of counts")
     if not path.is_dir():
         return [read_counts(path)]
-    folders = [path] if Ledger.exists(path) else sorted(p for p in path.iterdir() if p.is_dir() and Ledger.exists(p))
-    if not folders:
-        raise UserError(f"{path} holds no run and no folder of one: name a run folder or a table of counts")
     out = []
-    for folder in folders:
+    for folder in run_folders(path):
         with Run(folder) as run:
             out.append(run.counts(verifier))
     return out
 
 
+@overload
 def coverage(
-    given: Source | Iterable[Source],
-    k: int | Sequence[int] | None = None,
+    given: Counts | Run, k: Ks = None, level: float = 0.95, verifier: str | None = None, design: str | None = None
+) -> Curve: ...
+@overload
+def coverage(
+    given: Path | str | Iterable[Source],
+    k: Ks = None,
     level: float = 0.95,
     verifier: str | None = None,
     design: str | None = None,
-) -> CoverageResult:
-    """Coverage of each source, with intervals. See :func:`vervet.analysis.curve.coverage`."""
-    return CoverageResult(tuple(curve_of(counts, k, level, design) for counts in sources(given, verifier)))
+) -> CoverageResult: ...
+def coverage(
+    given: Source | Iterable[Source],
+    k: Ks = None,
+    level: float = 0.95,
+    verifier: str | None = None,
+    design: str | None = None,
+) -> Curve | CoverageResult:
+    """Coverage with intervals: a Curve for counts or a run, a CoverageResult for paths, which may hold several.
+
+    See :func:`vervet.analysis.curve.coverage` for k, level and design.
+    """
+    curves = tuple(curve_of(counts, k, level, design) for counts in sources(given, verifier))
+    return curves[0] if isinstance(given, (Counts, Run)) else CoverageResult(curves)
 
 
-def report(given: Sequence[Path | str], out: Path | str, level: float = 0.95) -> Path:
+def report(
+    given: Sequence[Path | str],
+    out: Path | str,
+    level: float = 0.95,
+    *,
+    verifier: str | None = None,
+    title: str | None = None,
+    figures: Path | str | None = None,
+) -> Path:
     """Write one self-contained HTML page about run folders and tables of counts; returns its path.
 
-    Raises: UserError, BadData, StorageError where the page cannot be written.
+    Args: verifier: count verdicts by this one.  title: the page's heading.  figures: also write figures for papers
+    into this folder, made if need be.
+    Raises: UserError, BadData, StorageError where something cannot be written, MissingPart without the extra `report`.
     """
-    from vervet.reports.html import Subject, write  # noqa: PLC0415  an extra
+    from vervet.reports import html  # noqa: PLC0415  an extra
 
-    subjects = []
-    for source in given:
-        path = Path(source)
-        if path.is_file():
-            subjects.append(Subject(counts=read_counts(path)))
-            continue
-        for counts in sources(path):
-            with Run(counts.source) as run:
-                subjects.append(Subject(counts=counts, facts=run.to_dict(), config=run.config, told=run.settings()))
+    subjects = [subject for source in given for subject in _subjects(Path(source), verifier)]
     if not subjects:
         raise BadData("nothing to report: name a run folder or a table of counts")
-    return write(subjects, Path(out), level=level)
+    written = html.write(subjects, Path(out), level=level, title=title)
+    if figures is not None:
+        from vervet.reports.figures import write_figures  # noqa: PLC0415
+
+        write_figures(subjects, Path(figures), level=level)
+    return written
+
+
+def _subjects(path: Path, verifier: str | None) -> Iterable[Subject]:
+    if path.is_dir():
+        for folder in run_folders(path):
+            with Run(folder) as run:
+                yield _subject(run, verifier)
+    else:
+        yield from (Subject(counts=counts) for counts in _counts(path, verifier))
+
+
+def _subject(run: Run, verifier: str | None) -> Subject:
+    """All that a page says about a run."""
+    ledger = run.ledger
+    which = view(ledger, verifier)
+    totals, counts = read.facts(ledger, which)
+    found = summary(ledger, which)
+    names = ("run_seed", "created", "vervet", "data", "task_options", "extractor")
+    return Subject(
+        counts=counts,
+        facts=dataclasses.asdict(totals) | {"missing": _missing(run, found)},
+        config=run.config,
+        told=run.settings(),
+        meta={name: value for name in names if (value := ledger.meta(name)) is not None},
+        verifier=verifier_of(ledger, which),
+        summary=found,
+    )
+
+
+def _missing(run: Run, found: Summary) -> int:
+    """Samples that the run was last asked for and does not hold."""
+    n, chosen = run.settings().get("n", 0), set(run.ledger.meta("chosen", []))
+    return sum(max(0, n - p.samples) for p in found.problems if p.problem_id in chosen)
