@@ -113,7 +113,8 @@ def test_nothing_passes_from_one_answer_to_the_next(bench):
 
 
 def test_threads_that_outlive_the_call_end_with_the_answer(bench):
-    runner = "import threading\ndef spin():\n    while True: pass\ndef f(x):\n    threading.Thread(target=spin).start()\n    return x + 1\n"
+    spin = "import threading\ndef spin():\n    while True: pass\n"
+    runner = f"{spin}def f(x):\n    threading.Thread(target=spin).start()\n    return x + 1\n"
     assert judged(bench, runner, TWIN, runner, TWIN) == [("PASS", "accepted")] * 4
     alive = [p for p in Path("/proc").glob("[0-9]*") if _is_candidate(p)]
     assert alive == []
