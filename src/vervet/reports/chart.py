@@ -86,7 +86,7 @@ class Chart:
 def coverage_chart(page: Page, width: int, height: int) -> Chart:
     """All curves of a page; names at their ends where the drawing is wide and the curves are few."""
     named = width > 600 and 1 < len(page.entries) <= _LABELS
-    left, right, top, bottom = 54.0, width - (150.0 if named else 16.0), 14.0, height - 46.0
+    left, right, top, bottom = 54.0, width - (162.0 if named else 16.0), 14.0, height - 46.0
     x = LogAxis(page.top, left, right)
     y = ShareAxis(_top(page), bottom, top)
     ends = _spread([_end(e, y) for e in page.entries], top, bottom) if named else []

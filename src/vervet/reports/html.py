@@ -28,7 +28,7 @@ __all__ = ["Subject", "render", "write"]
 
 _LONGEST = 20_000
 # characters of any one printed value
-_DIGITS = 6
+_DIGITS = 9
 # of shares in the data for the read-out
 
 
@@ -128,7 +128,7 @@ def _style(env: Any) -> str:
 
 
 def _readout(about: page.Page) -> dict[str, Any]:
-    """What the script reads: k, and each run's coverage and intervals at it, shares rounded to six digits."""
+    """What the script reads: k, and each run's coverage and intervals at it, shares rounded to nine digits."""
     names = ("coverage", "low", "high", "draws_low", "draws_high")
     return {
         "k": about.grid,

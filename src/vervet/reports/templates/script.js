@@ -4,13 +4,18 @@
   const SVG = "http:" + "//www.w3.org/2000/svg";
 
   // ---- the chart's read-out: a slider over k, and the pointer ----
+  // ties go to the even digit, as in the rest of the page
+  const fixed = (v, digits) => {
+    const scaled = v * 10 ** digits, whole = Math.floor(scaled);
+    return scaled - whole === 0.5 && whole % 2 === 0 ? (whole / 10 ** digits).toFixed(digits) : v.toFixed(digits);
+  };
   const percent = (share) => {
     if (share === null || share === undefined) return "–";
     const v = 100 * share, near = Math.min(v, 100 - v);
     if (near === 0) return `${v}\u202f%`;
     if (near < 1e-4) return (v > 50 ? ">99.9999" : "<0.0001") + "\u202f%";
     const digits = near >= 1 || (v > 50 && near >= 0.05) ? 1 : 1 - Math.floor(Math.log10(near));
-    return `${v.toFixed(Math.min(digits, 4))}\u202f%`;
+    return `${fixed(v, Math.min(digits, 4))}\u202f%`;
   };
   const data = JSON.parse(document.getElementById("curves").textContent);
   const figure = document.querySelector(".curves");
@@ -63,7 +68,8 @@
     // the slider lies under the axis: its ends are the axis's ends, and a key goes to the next k
     const label = slider.closest("label");
     const align = () => {
-      const chart = charts.find((c) => c.getBoundingClientRect().width), width = chart.viewBox.baseVal.width;
+      const chart = charts.find((c) => c.getBoundingClientRect().width), width = chart && chart.viewBox.baseVal.width;
+      if (!chart) return;
       label.style.marginLeft = `calc(${100 * chart.dataset.left / width}% - 8px)`;
       label.style.marginRight = `calc(${100 * (1 - chart.dataset.right / width)}% - 8px)`;
     };
