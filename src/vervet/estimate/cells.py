@@ -1,4 +1,4 @@
-"""Difficulty on a grid: p = 0, then cells over logit p from -30 to 9, fine where n between 10 and 1e5 tells problems apart."""
+"""Difficulty on a grid: p = 0, then cells over logit p from -30 to 9, fine where n from 10 to 1e5 can tell p apart."""
 
 from __future__ import annotations
 

@@ -5,9 +5,14 @@ Exponentiated power law: log c = a k^b, c = exp(a k^b), a < 0, b < 0 (natural lo
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from vervet.records import FloatArray, IntArray
+
+BoolArray = NDArray[np.bool_]
 
 PAPER_GRID_POINTS = 40
 
@@ -52,7 +57,7 @@ def power_law(k: IntArray, curves: FloatArray, space: str = "log-coverage") -> t
     usable = flat > 0
     target = np.where(usable, np.log(np.where(usable, flat, 1.0)) if space == "log-coverage" else flat, 0.0)
     a, b = _start(k, flat)
-    a, b = _levenberg(np.log(k), target, usable, a, b, space == "log-coverage")
+    a, b = _levenberg(_Points(np.log(k), target, usable, space == "log-coverage"), a, b)
     enough = usable.sum(axis=1) >= 2
     shape = curves.shape[:-1]
     return np.where(enough, a, np.nan).reshape(shape), np.where(enough, b, np.nan).reshape(shape)
@@ -65,12 +70,19 @@ def _start(k: IntArray, curves: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.where(good, np.clip(a, -1e3, -1e-6), -1.0), np.where(good, np.clip(b, -3.0, 1.0), -0.3)
 
 
-def _levenberg(
-    log_k: FloatArray, target: FloatArray, usable: FloatArray, a: FloatArray, b: FloatArray, logarithmic: bool
-) -> tuple[FloatArray, FloatArray]:
+class _Points(NamedTuple):
+    """What is fitted: log k, and for each curve the targets and which of them count."""
+
+    log_k: FloatArray
+    target: FloatArray
+    usable: BoolArray
+    logarithmic: bool
+
+
+def _levenberg(points: _Points, a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Levenberg and Marquardt's iteration on (log -a, b) for all curves at once."""
     u, damping = np.log(-a), np.full(len(a), 1e-3)
-    residual, slope_u, slope_b = _model(log_k, target, usable, u, b, logarithmic)
+    residual, slope_u, slope_b = _model(points, u, b)
     cost = (residual**2).sum(axis=1)
     for _ in range(200):
         uu, ub, bb = (slope_u**2).sum(axis=1), (slope_u * slope_b).sum(axis=1), (slope_b**2).sum(axis=1)
@@ -79,7 +91,7 @@ def _levenberg(
         det = np.maximum(uu * bb - ub * ub, 1e-300)
         du, db = (bb * gu - ub * gb) / det, (uu * gb - ub * gu) / det
         du, db = np.clip(du, -2, 2), np.clip(db, -1, 1)
-        trial = _model(log_k, target, usable, u + du, b + db, logarithmic)
+        trial = _model(points, u + du, b + db)
         trial_cost = (trial[0] ** 2).sum(axis=1)
         better = trial_cost <= cost
         u, b = np.where(better, u + du, u), np.where(better, b + db, b)
@@ -93,15 +105,13 @@ def _levenberg(
     return -np.exp(u), b
 
 
-def _model(
-    log_k: FloatArray, target: FloatArray, usable: FloatArray, u: FloatArray, b: FloatArray, logarithmic: bool
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _model(points: _Points, u: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Residual (target - model), and the model's slopes in u = log(-a) and b."""
-    power = np.exp(np.clip(u[:, None] + b[:, None] * log_k, -50, 50))
-    value = -power if logarithmic else np.exp(-power)
-    slope = -power if logarithmic else -power * value
-    slope = np.where(usable, slope, 0.0)
-    return np.where(usable, target - value, 0.0), slope, slope * log_k
+    power = np.exp(np.clip(u[:, None] + b[:, None] * points.log_k, -50, 50))
+    value = -power if points.logarithmic else np.exp(-power)
+    slope = -power if points.logarithmic else -power * value
+    slope = np.where(points.usable, slope, 0.0)
+    return np.where(points.usable, points.target - value, 0.0), slope, slope * points.log_k
 
 
 def coverage_of(a: FloatArray | float, b: FloatArray | float, k: FloatArray | IntArray | float) -> FloatArray:

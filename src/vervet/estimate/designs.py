@@ -1,9 +1,9 @@
 """Counts collected under a stopping rule: the unbiased estimator for the rule, or the reason why there is none.
 
 Sampling that stops because of what it saw breaks pass@k = 1 - C(n-c, k) / C(n, k): a problem stopped at its first PASS
-after n draws has c / n = 1 / n, twice its p or more on average. What stays true: given the counts and the rule, every
-order of outcomes that the rule allows is equally likely. The chance that the first k draws held a PASS, given the counts,
-is therefore unbiased (Rao and Blackwell), and has a closed form for
+after n draws has c / n = 1 / n, which is above its p on average. What stays true: given the counts and the rule, every
+order of outcomes that the rule allows is equally likely. The chance that the first k draws held a PASS, given the
+counts, is therefore unbiased (Rao and Blackwell), and has a closed form for
 
 * first-pass: stop at the first PASS;
 * m-passes=M: stop at the M-th PASS. Before the last draw, M - 1 passes stand anywhere among n - 1 draws;
@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vervet.errors import BadData, BadOption
 from vervet.estimate.coverage import pass_curve
@@ -42,7 +43,7 @@ class Design:
         """The stopping rule in words."""
         return {
             "fixed": "n was chosen in advance",
-            "m-passes": f"each problem was sampled until {'its first PASS' if self.size == 1 else f'{self.size} PASSes'}",
+            "m-passes": f"each problem was sampled until it had {self.size} PASS",
             "blocks": f"each problem was sampled {self.size} at a time until a block held a PASS",
             "adaptive": "n was chosen by what earlier samples showed",
         }[self.kind]
@@ -64,8 +65,8 @@ def parse(name: str) -> Design:
 def recognise(n: IntArray, c: IntArray) -> Design | None:
     """The stopping rule that shows plainly in counts, None where n may have been chosen in advance.
 
-    It shows where n differs between problems, every problem below the largest n stopped exactly at the rule, at least five
-    did so, and no problem at the largest n was stopped earlier than the rule says.
+    It shows where n differs between problems, every problem below the largest n stopped exactly at the rule, and at
+    least five did so.
     """
     top = int(n.max(initial=0))
     stopped = n < top
@@ -81,12 +82,11 @@ def recognise(n: IntArray, c: IntArray) -> Design | None:
 
 
 def check(design: Design, n: IntArray, c: IntArray) -> None:
-    """Raises: BadOption that names the bias where no estimator fits the design; BadData where the counts contradict it."""
+    """Raises: BadOption that names the bias where no estimator fits; BadData where the counts contradict the design."""
     if design.kind == "adaptive":
         raise BadOption(
-            "adaptive design: which problems got more samples depended on their outcomes, so coverage from n and c would be "
-            "biased towards the problems that were left early. Count the first samples that every problem got, "
-            "or use forecast, whose hierarchical model needs no fixed n"
+            "adaptive design: outcomes decided which problems got more samples, so c / n is biased (too high where a "
+            "PASS ended the sampling). Count the samples that every problem got, or forecast, which needs no fixed n"
         )
     if design.kind == "m-passes" and np.any(c > design.size):
         raise BadData(
@@ -98,14 +98,14 @@ def check(design: Design, n: IntArray, c: IntArray) -> None:
 
 
 def known_to(design: Design, n: IntArray, c: IntArray) -> IntArray:
-    """The largest k about which each problem's counts say something unbiased: its n, or no limit where it was stopped."""
+    """The largest k about which each problem's counts are unbiased: its n, or no limit where the rule stopped it."""
     if design.kind == "fixed":
         return n
     return np.where(_stopped(design, c), np.iinfo(np.int64).max, n)
 
 
 def pass_curve_of(design: Design, n: IntArray, c: IntArray, k: IntArray) -> FloatArray:
-    """Unbiased estimates of 1 - (1-p)^k under the design, shape (ks, problems); where n falls short, of the most k known."""
+    """Unbiased estimates of 1 - (1-p)^k, shape (ks, problems); where n falls short of k, of the most that is known."""
     if design.kind == "fixed":
         return pass_curve(n, c, k)
     grid = k[:, None]
@@ -118,7 +118,7 @@ def pass_curve_of(design: Design, n: IntArray, c: IntArray, k: IntArray) -> Floa
     return np.where(_stopped(design, c), np.where(grid >= n, 1.0, before), plain)
 
 
-def _stopped(design: Design, c: IntArray) -> FloatArray:
+def _stopped(design: Design, c: IntArray) -> NDArray[np.bool_]:
     return c >= (design.size if design.kind == "m-passes" else 1)
 
 

@@ -1,7 +1,7 @@
 """Distributions of difficulty p, fitted to counts by maximum likelihood: what lies under a coverage curve.
 
-coverage at k = E[1 - (1-p)^k]. All but the beta-binomial work on cells over logit p: the mass of a cell is a difference of
-the distribution function, the likelihood of counts is evaluated at its middle.
+coverage at k = E[1 - (1-p)^k]. All but the beta-binomial work on cells over logit p: the mass of a cell is a difference
+of the distribution function, the likelihood of counts is evaluated at its middle.
 Source: Schaeffer et al. 2025 (arXiv:2502.17578), Kazdan et al. 2025 (arXiv:2510.05197); zero inflation is ours.
 """
 
@@ -90,7 +90,8 @@ def _natural(name: str, x: float) -> float:
 def _problem(model: str, n: IntArray, c: IntArray) -> tuple[Loss, FloatArray, list[tuple[float, float]], list[str]]:
     """Negative log likelihood over transformed parameters, start, bounds, names."""
     a, b = fit_beta(n, c)
-    names = ["a", "b"] + {"scaled-beta-binomial": ["scale"], "zero-inflated-beta-binomial": ["zero"]}.get(model, [])
+    third = {"scaled-beta-binomial": "scale", "zero-inflated-beta-binomial": "zero"}.get(model)
+    names = ["a", "b", third] if third else ["a", "b"]
     start = np.log([np.clip(a, 0.02, 50), np.clip(b, 0.02, 200)])
     if len(names) == 3:
         start = np.append(start, 2.0 if names[2] == "scale" else -1.0)
@@ -147,25 +148,19 @@ def _minimise(loss: Loss, start: FloatArray, bounds: list[tuple[float, float]]) 
 def _log_errors(loss: Loss, best: FloatArray, bounds: list[tuple[float, float]]) -> dict[str, float]:
     """Standard errors of log a and log b by the likelihood's curvature; parameters at a bound count as known."""
     low, high = np.array(bounds).T
-    free = np.flatnonzero((best > low + 0.05) & (best < high - 0.05))
-    step = 0.02
+    free = [i for i in range(len(best)) if low[i] + 0.05 < best[i] < high[i] - 0.05]
+    step, unit = 0.02, np.eye(len(best))
     curvature = np.zeros((len(free), len(free)))
     for i, one in enumerate(free):
         for j, other in enumerate(free):
             moves = [(1, 1), (1, -1), (-1, 1), (-1, -1)]
-            values = [loss(best + step * (s * _unit(best, one) + t * _unit(best, other))) for s, t in moves]
+            values = [loss(best + step * (s * unit[one] + t * unit[other])) for s, t in moves]
             curvature[i, j] = (values[0] - values[1] - values[2] + values[3]) / (4 * step * step)
     names = ("a", "b")
-    if not {0, 1} <= set(free.tolist()) or np.any(np.linalg.eigvalsh(curvature) <= 1e-9):
+    if not {0, 1} <= set(free) or np.any(np.linalg.eigvalsh(curvature) <= 1e-9):
         return {}
     variance = np.diag(np.linalg.inv(curvature))
-    return {name: float(np.sqrt(variance[list(free).index(i)])) for i, name in enumerate(names)}
-
-
-def _unit(like: FloatArray, index: int) -> FloatArray:
-    out = np.zeros_like(like)
-    out[index] = 1.0
-    return out
+    return {name: float(np.sqrt(variance[free.index(i)])) for i, name in enumerate(names)}
 
 
 def _non_parametric(n: IntArray, c: IntArray) -> Mixture:
