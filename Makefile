@@ -8,8 +8,7 @@ SHELL := /bin/sh
 .PHONY: help demo env-demo env-test env-all test test-all check format bench docs clean
 
 # A caller's own Python paths would shadow what is installed here.
-unexport PYTHONPATH
-unexport PYTHONHOME
+unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS
 export PYTHON
 
 BIN := .venv/bin

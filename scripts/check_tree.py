@@ -66,11 +66,11 @@ def findings_about_versions(root: Path) -> Iterator[str]:
     top = re.search(r"^## \[?([^\s\]]+)", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
     if top is None or top.group(1) != version:
         yield f"CHANGELOG.md begins with {top and top.group(1)}, pyproject.toml says {version}"
-    package = root / "src" / "vervet" / "__init__.py"
+    package = root / "src" / "vervet" / "version.py"
     if package.is_file():
         own = re.search(r'^__version__ = "([^"]+)"', package.read_text(), re.MULTILINE)
         if own and own.group(1) != version:
-            yield f"src/vervet/__init__.py says {own.group(1)}, pyproject.toml says {version}"
+            yield f"src/vervet/version.py says {own.group(1)}, pyproject.toml says {version}"
 
 
 def findings(root: Path) -> list[str]:

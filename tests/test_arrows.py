@@ -23,7 +23,7 @@ LEVELS = {
     room: level
     for level, rooms in enumerate(
         (
-            "errors records",
+            "errors records version",
             "protocols fetch",
             "estimate text plugins config prices",
             "tasks samplers verifiers sandbox scorers selectors policies ledger executors",
@@ -108,7 +108,10 @@ def _walk(node: ast.AST, eager: bool) -> Iterator[tuple[ast.stmt | ast.expr, boo
 def _modules(node: ast.AST, package: tuple[str, ...], root: Path) -> list[str]:
     match node:
         case ast.Import():
-            return [alias.name for alias in node.names]
+            # plain `import vervet` is judged by what is taken from it, below
+            return [alias.name for alias in node.names if alias.name != "vervet"]
+        case ast.Attribute(value=ast.Name("vervet"), attr=attr) if attr != "__version__" and not _is_room(attr, root):
+            return ["vervet"]
         case ast.ImportFrom():
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join((*base, *filter(None, [node.module])))
@@ -252,6 +255,7 @@ FORBIDDEN_IMPORTS = {
     "sampler-to-testing": ("samplers/fake.py", "from vervet.testing import fakes", "vervet.testing"),
     "testing-to-engine": ("testing/suite.py", "from vervet.engine import run", "vervet.engine"),
     "past-the-door": ("cli/run.py", "from vervet import coverage", "vervet"),
+    "past-the-door-by-attribute": ("cli/run.py", "import vervet\ndef f():\n    vervet.coverage(1)", "vervet"),
     "by-name": (
         "tasks/x.py",
         "import importlib\ndef f(): importlib.import_module('vervet.samplers.x')",
@@ -282,6 +286,7 @@ ALLOWED_IMPORTS = {
     "within-a-room": ("ledger/store.py", "from vervet.ledger.schema import X\nfrom . import lock"),
     "lazy-extra": ("ledger/export.py", "def f():\n    import pyarrow.parquet"),
     "extra-for-types": ("reports/f.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import matplotlib"),
+    "version-of-the-package": ("ledger/store.py", "import vervet\nX = vervet.__version__"),
     "version": ("ledger/store.py", "from vervet import __version__"),
     "core": ("samplers/http.py", "import aiohttp\nimport asyncio"),
 }

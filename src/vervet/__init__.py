@@ -13,30 +13,55 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from vervet.version import __version__
 
 _HOME = {
     "Counts": "vervet.records",
+    "Curve": "vervet.records",
     "Outcome": "vervet.records",
     "Problem": "vervet.records",
+    "Run": "vervet.api",
     "Sample": "vervet.records",
+    "TooFewSamples": "vervet.errors",
     "Verdict": "vervet.records",
     "VervetError": "vervet.errors",
-    "TooFewSamples": "vervet.errors",
-    "run": "vervet.api",
     "arun": "vervet.api",
+    "coverage": "vervet.api",
+    "export": "vervet.api",
+    "import_samples": "vervet.api",
     "open_run": "vervet.api",
-    "Run": "vervet.api",
+    "pass_at_k": "vervet.estimate.coverage",
+    "read_counts": "vervet.analysis.counts",
+    "report": "vervet.api",
+    "resume": "vervet.api",
+    "run": "vervet.api",
+    "sample": "vervet.api",
+    "verify": "vervet.api",
 }
 """Public name -> the module that defines it."""
 
 if TYPE_CHECKING:
-    from vervet.api import Run, arun, open_run, run
+    from vervet.analysis.counts import read_counts
+    from vervet.api import (
+        Run,
+        arun,
+        coverage,
+        export,
+        import_samples,
+        open_run,
+        report,
+        resume,
+        run,
+        sample,
+        verify,
+    )
     from vervet.errors import TooFewSamples, VervetError
-    from vervet.records import Counts, Outcome, Problem, Sample, Verdict
+    from vervet.estimate.coverage import pass_at_k
+    from vervet.records import Counts, Curve, Outcome, Problem, Sample, Verdict
 
 __all__ = [
     "Counts",
+    "Curve",
     "Outcome",
     "Problem",
     "Run",
@@ -44,9 +69,19 @@ __all__ = [
     "TooFewSamples",
     "Verdict",
     "VervetError",
+    "__version__",
     "arun",
+    "coverage",
+    "export",
+    "import_samples",
     "open_run",
+    "pass_at_k",
+    "read_counts",
+    "report",
+    "resume",
     "run",
+    "sample",
+    "verify",
 ]
 
 
@@ -60,4 +95,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)

@@ -13,10 +13,11 @@ from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
 from vervet.api.statistics import coverage, report, sources
-from vervet.api.transfer import export, import_samples
+from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
 __all__ = [
+    "Exported",
     "Imported",
     "Run",
     "Verified",

@@ -7,13 +7,13 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import vervet
 from vervet import plugins
 from vervet.errors import VervetError, boundary
 from vervet.ledger import Ledger
 from vervet.ledger.check import check
 from vervet.protocols import Task
 from vervet.records import PromptForm, prompt_to_json
+from vervet.version import __version__
 
 _EXTRAS = {"local": "xllamacpp", "parquet": "pyarrow", "report": "jinja2"}
 """Extra -> a package that it installs."""
@@ -75,7 +75,7 @@ def doctor() -> dict[str, Any]:
     """What works on this machine and why not more: vervet.doctor/1. `sandbox` says whether untrusted code can be isolated."""
     from vervet.sandbox import capabilities  # noqa: PLC0415  looks at the kernel
 
-    parts = [{"name": "vervet", "ok": True, "detail": vervet.__version__}]
+    parts = [{"name": "vervet", "ok": True, "detail": __version__}]
     parts.append({"name": "python", "ok": True, "detail": f"{platform.python_version()} on {platform.platform()}"})
     found = capabilities()
     parts += [
@@ -91,4 +91,4 @@ def doctor() -> dict[str, Any]:
         parts.append({"name": "cache", "ok": True, "detail": str(cache_dir())})
     except VervetError as error:
         parts.append({"name": "cache", "ok": False, "detail": str(error)})
-    return {"schema": "vervet.doctor/1", "sandbox": found.usable, "parts": parts}
+    return {"schema": "vervet.doctor/1", "sandbox": found.namespaces, "parts": parts}

@@ -88,6 +88,9 @@ class Run:
     def _missing(self) -> int:
         """Samples that the run was last asked for and does not hold."""
         n = self.settings().get("n", 0)
+        if not n:
+            # an imported run was never asked for anything
+            return 0
         chosen = set(self._ledger.meta("chosen", []))
         rows = read.stored(self._ledger)
         return sum(max(0, n - row.count) for p, row in rows.items() if p in chosen)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
+import os
 import secrets
 import signal
 import threading
@@ -12,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import vervet
 from vervet import plugins
 from vervet.api.existing import Run
 from vervet.api.parts import (
@@ -22,6 +23,7 @@ from vervet.api.parts import (
     build_sampler,
     build_verifier,
     from_ledger,
+    refuse_imported,
     resolve,
     told,
     verifier_mark,
@@ -31,10 +33,12 @@ from vervet.engine.progress import Progress
 from vervet.engine.run import Drawing, Engine, Judging, Stop
 from vervet.errors import boundary
 from vervet.executors.local import Local
-from vervet.ledger import Extracted, Ledger, read, verifier_id, view
+from vervet.ledger import Extracted, Ledger, read, unsafe_filesystem, verifier_id, view
+from vervet.ledger.history import History
 from vervet.policies.fixed import Fixed
 from vervet.protocols import Executor, Sampler, SamplerSetup, SamplerTraits, Task, Verifier
 from vervet.records import Outcome, fingerprint
+from vervet.version import __version__
 
 T = TypeVar("T")
 
@@ -76,6 +80,7 @@ async def aresume(folder: Path | str, *, n: int | None = None, **options: Any) -
     """Async twin of :func:`resume`."""
     watch, _, _ = _split(options)
     given = settings({"n": n, **options}, "command line")
+    refuse_imported(Path(folder))
     return await _go(from_ledger(Path(folder), given), watch, draw=True, judge=True)
 
 
@@ -214,10 +219,11 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
     with boundary(f"verifier {verifier.name!r}"):
         for problem in parts.problems:
             verifier.load(problem)
-    ledger = _open_ledger(parts)
+    ledger = _open_ledger(parts, watch)
     with contextlib.ExitStack() as stack:
         stack.callback(ledger.close)
         key = _describe(ledger, parts, verifier)
+        _diary(parts.folder, f"vervet {__version__} works on {len(parts.problems)} problems with {parts.config.model}")
         await verifier.aclose()
         stack.enter_context(_signals(stop))
         engine = Engine(
@@ -240,9 +246,12 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
                 engine.judging = Judging(executor, parts.verifier, key, {p.id: p for p in parts.problems})
             if watch.start:
                 watch.start(progress, str(parts.folder))
-            refresh = asyncio.create_task(_refresh_coverage(parts.folder, progress))
+            refresh = asyncio.create_task(_refresh_coverage(parts.folder, len(parts.problems), progress))
             try:
                 await engine.run()
+            except BaseException as error:
+                _diary(parts.folder, f"{type(error).__name__}: {error}")
+                raise
             finally:
                 refresh.cancel()
                 if watch.end:
@@ -251,14 +260,27 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
             for part in closing:
                 await part.aclose()
     done = _Finished(parts.folder)
+    _diary(
+        parts.folder, f"{stop.reason or 'done'}: {progress.stored} samples drawn, {progress.verified} answers verified"
+    )
     done.seconds, done.verified = progress.seconds, progress.verified
     done.stopped = "interrupted" if stop.reason == "interrupted" else "complete"
     done.notices = tuple(progress.notices)
     return done
 
 
-def _open_ledger(parts: Parts) -> Ledger:
+def _diary(folder: Path, line: str) -> None:
+    """One line in the run's `log.txt`, for people. A full disk must not hide what the run has to say."""
+    stamp = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with contextlib.suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{stamp} pid {os.getpid()} {line}\n")
+
+
+def _open_ledger(parts: Parts, watch: Watch) -> Ledger:
     durability = parts.options.durability or "fast"
+    kind = unsafe_filesystem(parts.folder)
+    if kind and watch.line:
+        watch.line(f"warning: {parts.folder} is on {kind}, where a crash can damage the ledger: use a local disk")
     if Ledger.exists(parts.folder):
         ledger = Ledger.open(parts.folder, writer=True, durability=durability)
         ledger.require_config(parts.config)
@@ -280,7 +302,7 @@ def _describe(ledger: Ledger, parts: Parts, verifier: Verifier) -> int:
             ledger.set_meta("verifier_spec", {"name": parts.verifier.name, "settings": spec})
             ledger.set_meta("settings", parts.options.given() | {"n": parts.options.n or BUILT_IN_N})
             ledger.set_meta("chosen", [p.id for p in parts.problems])
-            ledger.set_meta("vervet", vervet.__version__)
+            ledger.set_meta("vervet", __version__)
         elif parts.options.n:
             ledger.set_meta("settings", ledger.meta("settings", {}) | {"n": parts.options.n})
         ledger.set_meta("extractor", parts.task.extractor)
@@ -295,6 +317,7 @@ def _drawing(parts: Parts, ledger: Ledger, watch: Watch) -> tuple[Drawing, Sampl
         run_dir=parts.folder,
         example=lambda problem_id, right: parts.task.example(by_id[problem_id], right),
         progress=watch.line,
+        history=History,
     )
     sampler = build_sampler(provider, name, parts.options, setup)
     traits: SamplerTraits = sampler.traits()
@@ -319,24 +342,21 @@ def _extract(task: Task) -> Callable[[str], Extracted | None]:
     return extract
 
 
-async def _refresh_coverage(folder: Path, progress: Progress) -> None:
+async def _refresh_coverage(folder: Path, problems: int, progress: Progress) -> None:
     """Coverage so far, from a reader of its own, never more than a twentieth of the time."""
     loop = asyncio.get_running_loop()
     pause = 1.0
     while True:
         await asyncio.sleep(pause)
         started = loop.time()
-        progress.coverage = await asyncio.to_thread(_coverage_now, folder)
+        solved = await asyncio.to_thread(_solved_now, folder)
+        progress.coverage = ((progress.stored_before + progress.stored) // problems, solved / problems)
         pause = max(2.0, 20 * (loop.time() - started))
 
 
-def _coverage_now(folder: Path) -> tuple[int, float] | None:
+def _solved_now(folder: Path) -> int:
     with Ledger.open(folder) as ledger:
-        counts = read.counts(ledger)
-    k = int(counts.n.max(initial=0))
-    if not k:
-        return None
-    return k, float((counts.c > 0).sum()) / max(1, int((counts.n > 0).sum()))
+        return read.solved(ledger, view(ledger))
 
 
 @contextlib.contextmanager

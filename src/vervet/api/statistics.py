@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import overload
 
 from vervet.analysis.counts import read_counts
 from vervet.analysis.curve import CoverageResult
@@ -13,10 +14,11 @@ from vervet.api.existing import Run
 from vervet.errors import BadData, UserError
 from vervet.ledger import Ledger, read, view
 from vervet.ledger.summary import Summary, summary, verifier_of
-from vervet.records import Counts
+from vervet.records import Counts, Curve
 from vervet.reports.subject import Subject
 
 Source = Counts | Run | Path | str
+Ks = int | Sequence[int] | None
 
 
 def sources(given: Source | Iterable[Source], verifier: str | None = None) -> list[Counts]:
@@ -54,15 +56,31 @@ def _counts(source: Source, verifier: str | None) -> list[Counts]:
     return out
 
 
+@overload
 def coverage(
-    given: Source | Iterable[Source],
-    k: int | Sequence[int] | None = None,
+    given: Counts | Run, k: Ks = None, level: float = 0.95, verifier: str | None = None, design: str | None = None
+) -> Curve: ...
+@overload
+def coverage(
+    given: Path | str | Iterable[Source],
+    k: Ks = None,
     level: float = 0.95,
     verifier: str | None = None,
     design: str | None = None,
-) -> CoverageResult:
-    """Coverage of each source, with intervals. See :func:`vervet.analysis.curve.coverage`."""
-    return CoverageResult(tuple(curve_of(counts, k, level, design) for counts in sources(given, verifier)))
+) -> CoverageResult: ...
+def coverage(
+    given: Source | Iterable[Source],
+    k: Ks = None,
+    level: float = 0.95,
+    verifier: str | None = None,
+    design: str | None = None,
+) -> Curve | CoverageResult:
+    """Coverage with intervals: a Curve for counts or a run, a CoverageResult for paths, which may hold several.
+
+    See :func:`vervet.analysis.curve.coverage` for k, level and design.
+    """
+    curves = tuple(curve_of(counts, k, level, design) for counts in sources(given, verifier))
+    return curves[0] if isinstance(given, (Counts, Run)) else CoverageResult(curves)
 
 
 def report(

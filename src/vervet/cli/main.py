@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from vervet.cli import output
-from vervet.errors import VervetError
+from vervet.errors import PluginError, VervetError
 
 BUG, INTERRUPTED, DOES_NOT_PARSE, BAD_VALUE = 70, 130, 2, 1
 
@@ -44,9 +44,9 @@ def _root(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
 ) -> None:
     if version:
-        import vervet
+        from vervet.version import __version__
 
-        output.say(vervet.__version__)
+        output.say(__version__)
         raise typer.Exit
 
 
@@ -63,6 +63,9 @@ def execute(arguments: list[str]) -> int:
             args=arguments, prog_name="vervet", standalone_mode=False, obj=None
         )
     except VervetError as error:
+        if isinstance(error, PluginError):
+            # somebody else's bug: its traceback is what its author needs
+            traceback.print_exception(error.__cause__)
         return _complain(error.kind, str(error), error.exit_code, as_json)
     except (KeyboardInterrupt, asyncio.CancelledError):
         return _complain("interrupted", "interrupted", INTERRUPTED, as_json)

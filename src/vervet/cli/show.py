@@ -93,9 +93,9 @@ def _show_sample(run: Any, problem: str, index: int, verifier: str | None, as_js
         output.document({"schema": "vervet.sample/1", **dataclasses.asdict(sample), "verdicts": trials})
         return
     tokens = f", {sample.completion_tokens} tokens" if sample.completion_tokens is not None else ""
-    output.say(
-        f"--- sample {index} of {printable(problem)}: {sample.outcome or 'pending'} ({sample.reason}), ended by {sample.finish_reason}{tokens}, seed {sample.seed}"
-    )
+    verdict = f"{sample.outcome or 'pending'} ({sample.reason})"
+    output.say(f"--- sample {index} of {printable(problem)}: {verdict}")
+    output.say(f"--- ended by {sample.finish_reason}{tokens}, seed {sample.seed}")
     if sample.reasoning:
         output.say("--- reasoning\n" + printable(sample.reasoning))
     output.say(printable(sample.text))

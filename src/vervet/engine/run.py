@@ -20,8 +20,6 @@ from vervet.records import Job, JobResult, Outcome, Params, Problem, Prompt, Rep
 
 TRIES = 3
 # tries at an UNKNOWN answer in one run
-_MAX_UNWRITTEN = 4096
-# samples received and not yet durable before sampling is held back
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +161,18 @@ class Engine:
 
     async def _draw(self, spans: Iterator[Span]) -> None:
         assert self.drawing is not None
+        # a request holds its slot until its samples are durable: a crash loses no more than this many
         slots = asyncio.Semaphore(self.drawing.max_in_flight)
-        unwritten = asyncio.Semaphore(max(1, _MAX_UNWRITTEN // self.drawing.max_n))
         running: set[asyncio.Task[None]] = set()
         for span in spans:
-            await unwritten.acquire()
+            if span.problem_id in self._hopeless:
+                continue
             await slots.acquire()
             if self.stop.requested:
                 break
-            if span.problem_id in self._hopeless:
-                slots.release()
-                unwritten.release()
-                continue
             task = asyncio.create_task(self._draw_one(span, slots))
             running.add(task)
             task.add_done_callback(running.discard)
-            task.add_done_callback(lambda _: unwritten.release())
         # drained, not cancelled: what is in flight is paid for
         if running:
             await asyncio.wait(set(running))
@@ -193,17 +187,16 @@ class Engine:
             n=span.n,
             run_seed=self.drawing.run_seed,
         )
+        self.progress.in_flight += 1
         try:
-            self.progress.in_flight += 1
-            try:
-                reply = await self._ask(request)
-            finally:
-                self.progress.in_flight -= 1
-                slots.release()
+            reply = await self._ask(request)
             if reply is not None and reply.completions:
                 await self._store(request, reply)
         except Exception as error:
             self._fail(error)
+        finally:
+            self.progress.in_flight -= 1
+            slots.release()
 
     async def _ask(self, request: Request) -> Reply | None:
         """The sampler's reply; None when this problem cannot be sampled at all."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import orjson
 import zstandard
 
-from vervet.errors import BadData
+from vervet.errors import BadData, StorageError
 from vervet.ledger import read
 from vervet.ledger.store import Ledger, encode, hash16, storage
 from vervet.records import Config, canonical_json, fingerprint
@@ -39,9 +39,8 @@ def check(ledger: Ledger) -> tuple[int, list[str]]:
     faults: list[str] = []
     checked = 0
     with storage(ledger.path):
-        for row in ledger.db.execute("PRAGMA integrity_check(20)"):
-            if row[0] != "ok":
-                faults.append(f"file: {row[0]}")
+        rows = ledger.db.execute("PRAGMA integrity_check(20)").fetchall()
+        faults += [f"file: {row[0]}" for row in rows if row[0] != "ok"]
         for part in (_configs, _problems, _texts, _answers, _references, _samples, _verdicts):
             for fault in part(ledger):
                 if fault is None:
@@ -114,7 +113,11 @@ def _samples(ledger: Ledger) -> Faults:
         "WHERE s.problem != r.problem OR s.idx != r.first + s.choice OR s.choice >= r.n"
     ).fetchone()[0]
     yield f"samples: {outside} do not belong to their request" if outside else None
-    table, pending, _, _ = read.tally(ledger, read.view(ledger))
+    try:
+        table, _, _, _ = read.tally(ledger, read.view(ledger))
+    except StorageError:
+        yield "counts cannot be derived: rows point at rows that do not exist"
+        return
     total = ledger.db.execute("SELECT count(*) FROM samples").fetchone()[0]
     counted = int(table.n.sum() + table.unknown.sum())
     yield None if counted == total else f"counts: {counted} samples counted, {total} stored"

@@ -23,7 +23,6 @@ class Jsonl:
     """A file of problems as a task; judged by `exact` on the column `answer` unless -T verifier= says otherwise."""
 
     name = "jsonl"
-    extractor = "jsonl/1"
 
     def __init__(
         self,
@@ -75,7 +74,7 @@ class Jsonl:
         reference = row.get("reference", expected)
         return Problem(problem_id, check, {"prompt": prompt}, None if reference is None else str(reference))
 
-    def params(self, form: PromptForm) -> Params:
+    def params(self, form: PromptForm) -> Params:  # noqa: ARG002  the same for both
         return Params(temperature=0.8, top_p=None, max_tokens=512)
 
     def prompt(self, problem: Problem, form: PromptForm) -> Prompt:
