@@ -13,9 +13,15 @@ from vervet.ledger.read import FAIL, PASS, PENDING, UNKNOWN, View, _Arrays, _num
 from vervet.ledger.store import Ledger, storage
 from vervet.records import IntArray, Outcome, Reason
 
+Codes = np.ndarray[Any, np.dtype[np.int8]]
 _NONE = -1
 # the answer of a text in which none was found
-_OUTCOME_NAMES = {FAIL: Outcome.FAIL.value, PASS: Outcome.PASS.value, UNKNOWN: Outcome.UNKNOWN.value, PENDING: "pending"}
+_OUTCOME_NAMES = {
+    FAIL: Outcome.FAIL.value,
+    PASS: Outcome.PASS.value,
+    UNKNOWN: Outcome.UNKNOWN.value,
+    PENDING: "pending",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ def verifier_of(ledger: Ledger, which: View) -> dict[str, Any]:
     return {} if row is None else orjson.loads(row[0]) | {"fingerprint": row[1]}
 
 
-def _problem(name: str, answers: IntArray, outcomes: IntArray, indexes: IntArray, truncated: int) -> ProblemSummary:
+def _problem(name: str, answers: IntArray, outcomes: Codes, indexes: IntArray, truncated: int) -> ProblemSummary:
     passes = indexes[outcomes == PASS]
     return ProblemSummary(
         problem_id=name,
@@ -152,7 +158,7 @@ def _trials(ledger: Ledger, which: View) -> tuple[int, int, int, int | None]:
 class _Kinds:
     """Counts samples and distinct answers by (outcome, reason, strength, isolation)."""
 
-    def __init__(self, ledger: Ledger, which: View, effective: np.ndarray) -> None:  # type: ignore[type-arg]
+    def __init__(self, ledger: Ledger, which: View, effective: Codes) -> None:
         self._names = ledger.names() | {0: ""}
         self._effective = effective
         self._kind = np.zeros((len(effective), 3), np.int64)
@@ -165,8 +171,8 @@ class _Kinds:
     def _judge(self, ledger: Ledger, which: View) -> None:
         query = (
             "SELECT group_concat(answer), group_concat(outcome), group_concat(reason), group_concat(strength), "
-            "group_concat(ifnull(isolation, 0)) FROM (SELECT answer, outcome, reason, strength, isolation FROM verdicts "
-            "WHERE verifier = ? AND check_id = ? ORDER BY answer, trial)"
+            "group_concat(ifnull(isolation, 0)) FROM (SELECT answer, outcome, reason, strength, isolation "
+            "FROM verdicts WHERE verifier = ? AND check_id = ? ORDER BY answer, trial)"
         )
         for (check,) in ledger.db.execute("SELECT id FROM checks").fetchall():
             row = ledger.db.execute(query, (which.verifier, check)).fetchone()
@@ -177,7 +183,7 @@ class _Kinds:
             # of several trials the last one that agrees with the outcome gives the reason
             self._kind[answers[agree]] = np.stack(kind, axis=1)[agree]
 
-    def add(self, answers: IntArray, outcomes: IntArray) -> None:
+    def add(self, answers: IntArray, outcomes: Codes) -> None:
         """One problem's samples: ids of their answers (< 0: none) and outcome codes."""
         self._unparsed += int((answers == _NONE).sum())
         extracted = answers >= 0

@@ -15,7 +15,7 @@ from vervet.reports.subject import Subject
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 # Okabe and Ito 2008, in an order that keeps neighbours apart
 _MARKERS = "os^DvP"
-_STYLE = {
+_STYLE: Any = {
     "font.size": 8,
     "font.family": "sans-serif",
     "axes.spines.top": False,

@@ -6,6 +6,8 @@ import math
 import shlex
 import unicodedata
 
+DASH = "\u2013"
+# for what there is not
 THIN = "\u202f"
 # narrow no-break space: between a number and its unit
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -31,7 +33,7 @@ def _escape(c: str) -> str:
 
 
 def shell_word(text: str) -> str:
-    """`text` as one word of a shell's command line; what cannot be seen is written as $'...' escapes (bash, zsh, ksh)."""
+    """`text` as one word of a command line; what cannot be seen becomes $'...' escapes (bash, zsh, ksh)."""
     if visible(text, len(text)) == text:
         return shlex.quote(text)
     out = []
@@ -50,14 +52,16 @@ def shell_word(text: str) -> str:
 def percent(share: float | None) -> str:
     """0.1234 -> "12.3 %"; two digits below 1 %; never "0 %" or "100 %" for what is neither; None -> a dash."""
     if share is None:
-        return "–"
+        return DASH
     value = 100.0 * share
     if value in (0.0, 100.0):
         return f"{value:.0f}{THIN}%"
     distance = min(value, 100.0 - value)
     if distance < 1e-4:
         return (">99.9999" if value > 50 else "<0.0001") + f"{THIN}%"
-    digits = 1 if distance >= 1 or (value > 50 and distance >= 0.05) else 1 - math.floor(math.log10(distance))
+    # two digits of what is small: of the share itself, or one of what is missing to the whole
+    small = -math.floor(math.log10(distance * (1 + 1e-9)))
+    digits = 1 if distance >= 1 or (value > 50 and distance >= 0.05) else small + (value < 50)
     return f"{value:.{min(digits, 4)}f}{THIN}%"
 
 
@@ -69,7 +73,7 @@ def round_percent(share: float) -> str:
 def number(value: float | None) -> str:
     """12345 -> "12,345"; None -> a dash."""
     if value is None:
-        return "–"
+        return DASH
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 

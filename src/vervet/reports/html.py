@@ -1,7 +1,8 @@
 """One self-contained HTML page: no resource from anywhere else, no script but its own.
 
-The page carries a strict content security policy (`default-src 'none'`, style and script by their hashes), so that even a
-text that slipped through escaping could not act. Every string that a template prints passes `visible`, then HTML escaping.
+The page carries a strict content security policy (`default-src 'none'`, style and script by their hashes), so that
+even a text that slipped through escaping could not act. Every string that a template prints passes `visible`, then
+HTML escaping.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def render(subjects: Sequence[Subject], level: float = 0.95, title: str | None =
             body = env.get_template(f"sections/{section.id}.html.j2").render(page=about, **values)
             parts.append((section, Markup(body)))  # noqa: S704  a rendered template, escaped already
     style, script = _style(env), _source(env, "script.js")
-    return env.get_template("page.html.j2").render(
+    text: str = env.get_template("page.html.j2").render(
         page=about,
         parts=parts,
         style=Markup(style),  # noqa: S704  our own file
@@ -66,6 +67,7 @@ def render(subjects: Sequence[Subject], level: float = 0.95, title: str | None =
         data=_json(_readout(about)),
         coverage=_json({"schema": "vervet.coverage/1", "sources": [e.curve.entry() for e in about.entries]}),
     )
+    return text
 
 
 def policy(style: str, script: str) -> str:
@@ -170,7 +172,9 @@ def _refuse_other_files(out: Path) -> None:
         if out.is_file() and out.stat().st_size:
             with out.open("rb") as file:
                 if not file.read(64).lstrip().lower().startswith((b"<!doctype html", b"<html")):
-                    raise BadOption(f"-o {out}: that file is no HTML page, so it is not overwritten: choose another name")
+                    raise BadOption(
+                        f"-o {out} is there and is no HTML page: it is not overwritten, choose another name"
+                    )
     except OSError as error:
         raise StorageError(f"cannot read {out}: {error.strerror}") from error
 

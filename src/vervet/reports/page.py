@@ -110,6 +110,6 @@ def _title(subjects: Sequence[Subject], names: Sequence[str]) -> str:
     tasks = list(dict.fromkeys(task_name(s) for s in subjects))
     if len(subjects) > 1:
         where = f" on {tasks[0]}" if len(tasks) == 1 and all(s.is_run for s in subjects) else ""
-        return f"{len(subjects)} runs{where}" if any(s.is_run for s in subjects) else f"{len(subjects)} tables of counts"
+        return f"{len(subjects)} " + (f"runs{where}" if any(s.is_run for s in subjects) else "tables of counts")
     config = subjects[0].config
     return f"{config.model} on {tasks[0]}" if config else names[0]

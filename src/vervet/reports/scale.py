@@ -67,7 +67,7 @@ class ShareAxis:
 
 def round_top(largest: float) -> float:
     """A round share at or a little above `largest`, at most 1."""
-    if largest <= 0:
+    if largest < 1e-12:  # nothing, to the eye
         return 0.1
     step = _round_step(largest / 4)
     return min(1.0, math.ceil(largest / step - 1e-9) * step)

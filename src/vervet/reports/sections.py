@@ -1,4 +1,7 @@
-"""The parts of a page, in order. A further one is a function, a template in `templates/sections/`, and a line in SECTIONS."""
+"""The parts of a page, in order.
+
+A further one is a function, a template in `templates/sections/`, and a line in SECTIONS.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def summary(page: Page) -> Values:
     return {
         "rows": [(e, words.headline(page, e)) for e in page.entries],
         "comparison": words.comparison(page),
-        "undecided": [(e, text) for e in page.entries if (text := words.undecided(page, e))],
+        "undecided": [(e, text) for e in page.entries if (text := words.undecided(e))],
     }
 
 
@@ -134,9 +137,8 @@ def _health(entry: Entry) -> Values:
     found = entry.subject.summary
     assert found is not None
     total = sum(g.samples for g in found.verdicts)
-    by_outcome = {
-        name: sum(g.samples for g in found.verdicts if g.outcome == name) for name in ("PASS", "FAIL", "UNKNOWN", "pending")
-    }
+    names = ("PASS", "FAIL", "UNKNOWN", "pending")
+    by_outcome = {name: sum(g.samples for g in found.verdicts if g.outcome == name) for name in names}
     return {
         "total": total,
         "outcomes": [(name, many, many / total) for name, many in by_outcome.items() if many],
@@ -259,7 +261,7 @@ def reproduce(page: Page) -> Values:
 def uncertain(page: Page) -> Values:
     return {
         "general": words.general_caveats(page),
-        "own": [(e, texts) for e in page.entries if (texts := words.caveats(page, e))],
+        "own": [(e, texts) for e in page.entries if (texts := words.caveats(e))],
     }
 
 

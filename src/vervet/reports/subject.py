@@ -22,7 +22,7 @@ class Subject:
     told: Mapping[str, Any] = field(default_factory=dict)
     # settings that the run was last given
     meta: Mapping[str, Any] = field(default_factory=dict)
-    # run_seed, created (seconds since 1970), vervet (version), data (id, revision, fingerprint), task_options, extractor
+    # run_seed, created (s since 1970), vervet (version), data (id, revision, fingerprint), task_options, extractor
     verifier: Mapping[str, Any] = field(default_factory=dict)
     # name, version, settings and fingerprint of the verifier behind the counts
     summary: Summary | None = None
@@ -38,7 +38,7 @@ class Subject:
 
 
 def labels(subjects: Sequence[Subject]) -> list[str]:
-    """A short name for each, all different: the model if that is enough, then model and task, then the folder's name."""
+    """A short name for each, all different: the model if that is enough, else with the task, else the folder."""
     for name in (_model, _model_and_task, _stem, _model_and_stem):
         found = [name(s) for s in subjects]
         if len(set(found)) == len(found):

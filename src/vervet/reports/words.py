@@ -8,6 +8,9 @@ from vervet.records import CurvePoint
 from vervet.reports.format import listed, number, percent, plural, round_percent
 from vervet.reports.page import Entry, Page
 
+_SAID = ("undecided", "never solved", "no problem was solved", "every sample passed")
+# what the estimator warns of and the page says at greater length elsewhere
+
 
 def headline(page: Page, entry: Entry) -> list[str]:
     """What a run found, the special cases (nothing solved, everything solved, one attempt) included."""
@@ -20,7 +23,7 @@ def headline(page: Page, entry: Entry) -> list[str]:
         return _nothing(page, entry, last or entry.first)
     out = [*_rise(page, entry.first, last)]
     if bool(np.all(entry.subject.counts.c == entry.subject.counts.n)):
-        out.append(_everything(page, entry, last or entry.first))
+        out.append(_everything(page, entry))
     else:
         out.append(_solved(entry))
     return out
@@ -62,30 +65,32 @@ def _attempts(entry: Entry) -> str:
 def _nothing(page: Page, entry: Entry, point: CurvePoint) -> list[str]:
     curve = entry.curve
     decided = curve.samples - curve.unknown
-    return [
-        f"Nothing was solved: not one of {plural(decided, 'decided sample')} of {plural(curve.problems, 'problem')} passed.",
-        f"That does not make coverage zero. With {plural(point.k, 'attempt')} it could still be up to "
-        f"{percent(point.high)} on problems of this kind (upper end of the {round_percent(page.level)} interval, which rests on "
-        f"{plural(point.problems, 'problem')}).",
-    ]
+    bound = (
+        f"That does not make coverage zero: with {plural(point.k, 'attempt')} it could still be up to "
+        f"{percent(point.high)} on problems of this kind (upper end of the {round_percent(page.level)} interval, "
+        f"which rests on {plural(point.problems, 'problem')})."
+    )
+    of = f"{plural(decided, 'decided sample')} of {plural(curve.problems, 'problem')}"
+    return [f"Nothing was solved: not one of {of} passed.", bound]
 
 
-def _everything(page: Page, entry: Entry, point: CurvePoint) -> str:
+def _everything(page: Page, entry: Entry) -> str:
     return (
-        f"Everything was solved: each decided sample of {plural(entry.curve.problems, 'problem')} passed. On other problems "
-        f"of this kind coverage at one attempt could still be as low as {percent(entry.first.low)} "
+        f"Everything was solved: each decided sample of {plural(entry.curve.problems, 'problem')} passed. "
+        f"On other problems of this kind coverage at one attempt could still be as low as {percent(entry.first.low)} "
         f"({round_percent(page.level)} interval). More attempts cannot show more here: harder problems can."
     )
 
 
-def undecided(page: Page, entry: Entry) -> str:
+def undecided(entry: Entry) -> str:
     """How much the undecided samples could change; "" where there are none."""
     curve = entry.curve
     if not curve.unknown:
         return ""
     point = entry.last or entry.first
+    share = percent(curve.unknown / curve.samples)
     return (
-        f"{number(curve.unknown)} of {plural(curve.samples, 'sample')} ({percent(curve.unknown / curve.samples)}) are undecided"
+        f"{number(curve.unknown)} of {plural(curve.samples, 'sample')} ({share}) are undecided"
         f"{_undecided_kinds(entry)}. They count neither as PASS nor as FAIL. Had all of them failed, coverage at k = "
         f"{number(point.k)} would be {percent(point.floor)}; had all passed, {percent(point.ceiling)}."
     )
@@ -103,22 +108,24 @@ def _undecided_kinds(entry: Entry) -> str:
     return f": {listed(kinds)}" if kinds else ""
 
 
-def caveats(page: Page, entry: Entry) -> list[str]:
+def caveats(entry: Entry) -> list[str]:
     """What a careful reader should know about one curve: the estimator's own warnings first."""
     curve = entry.curve
-    out = [_sentence(w) for w in curve.warnings if "undecided" not in w]
+    out = [_sentence(w) for w in curve.warnings if not any(said in w for said in _SAID)]
     if curve.unknown:
-        out.append(undecided(page, entry))
+        out.append(undecided(entry))
     if curve.problems == 1:
         out.append("One problem says nothing about others: only the interval for this very problem means something.")
     if curve.n_max == 1:
         out.append("With one sample a problem the curve is a single point: draw more (-n) to see it rise.")
     facts = entry.subject.facts or {}
-    for key, what in (("truncated", "were cut off at the token limit"), ("unparsed", "held no answer and count as FAIL")):
+    notable = {"truncated": "were cut off at the token limit", "unparsed": "held no answer and count as FAIL"}
+    for key, what in notable.items():
         if curve.samples and facts.get(key, 0) > 0.02 * curve.samples:
             out.append(f"{percent(facts[key] / curve.samples)} of samples {what}.")
     if facts.get("missing"):
-        out.append(f"{plural(facts['missing'], 'sample')} that the run was asked for are missing: it was stopped early.")
+        many = facts["missing"]
+        out.append(f"{plural(many, 'sample')} that the run was asked for are missing: it was stopped early.")
     if entry.subject.summary and entry.subject.summary.contested:
         many = entry.subject.summary.contested
         out.append(f"The verifier contradicted itself on {plural(many, 'answer')}: the majority of trials counts.")
@@ -131,16 +138,19 @@ def _sentence(text: str) -> str:
 
 def general_caveats(page: Page) -> list[str]:
     """What holds for every curve of the page."""
+    bands = (
+        f"The wide band is a {round_percent(page.level)} interval for all problems of the kind that these were drawn "
+        "from; the narrow one is for these very problems, and holds only the chance of the draws. Each holds at one k "
+        "at a time, not for the whole curve at once."
+    )
     out = [
-        f"The wide band is a {round_percent(page.level)} interval for all problems of the kind that these were drawn from; the "
-        "narrow one is for these very problems, and holds only the chance of the draws. Each holds at one k at a time, not "
-        "for the whole curve at once.",
+        bands,
         "A PASS is worth what the verifier is worth: coverage counts answers that it accepts.",
     ]
     if len(page.entries) > 1:
         out.append(
-            "Intervals of two runs that overlap do not show that the runs are equal: on the same problems their difference "
-            "is known better than either of them."
+            "Intervals of two runs that overlap do not show that the runs are equal: on the same problems their "
+            "difference is known better than either of them."
         )
     return out
 

@@ -14,7 +14,8 @@
     const v = 100 * share, near = Math.min(v, 100 - v);
     if (near === 0) return `${v}\u202f%`;
     if (near < 1e-4) return (v > 50 ? ">99.9999" : "<0.0001") + "\u202f%";
-    const digits = near >= 1 || (v > 50 && near >= 0.05) ? 1 : 1 - Math.floor(Math.log10(near));
+    const small = -Math.floor(Math.log10(near * (1 + 1e-9)));
+    const digits = near >= 1 || (v > 50 && near >= 0.05) ? 1 : small + (v < 50 ? 1 : 0);
     return `${fixed(v, Math.min(digits, 4))}\u202f%`;
   };
   const data = JSON.parse(document.getElementById("curves").textContent);
@@ -54,6 +55,7 @@
   };
   const show = (i) => {
     figure.querySelector(".k").textContent = data.k[i].toLocaleString("en");
+    figure.querySelector(".word").textContent = data.k[i] === 1 ? "attempt" : "attempts";
     rows.forEach((row) => {
       const run = data.runs[row.dataset.run], known = typeof run.coverage[i] === "number";
       row.querySelector(".cov").textContent = percent(known ? run.coverage[i] : null);
