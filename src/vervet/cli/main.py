@@ -100,7 +100,7 @@ def _command(error: Any) -> str:
 
 def _complain(kind: str, message: str, code: int, as_json: bool) -> int:
     line = " ".join(message.split())
-    output.warn(f"vervet: {line}" if kind != "interrupted" else "vervet: interrupted; what was drawn is saved")
+    output.warn(f"vervet: {line}" if kind != "interrupted" else "vervet: interrupted; a run keeps what was drawn")
     if as_json:
         output.document({"schema": "vervet.error/1", "error": kind, "message": line})
     return code
