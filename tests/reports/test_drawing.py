@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.reports.pages import counts
@@ -66,6 +66,7 @@ def chart_of(*tables: Counts, width: int = 960) -> list[str]:
     return [s.line + s.band + s.draws + s.undecided + s.thinner + s.whiskers for s in chart.shapes]
 
 
+@settings(deadline=None, max_examples=25)  # intervals of few problems are simulated
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 5)), min_size=1, max_size=8))
 def test_every_path_is_inside_its_drawing(rows: list[tuple[int, int, int]]) -> None:
     table = counts([max(r[:2]) for r in rows], [min(r[:2]) for r in rows], [r[2] for r in rows])

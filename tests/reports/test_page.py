@@ -38,9 +38,9 @@ def test_the_numbers_are_those_of_vervet_coverage(folder: Path, text: str) -> No
     assert page.json("vervet-coverage") == expected
     for source in expected["sources"]:
         for p in source["points"]:
-            cells = [p["k"], p["coverage"], p["low"], p["high"], p["draws_low"], p["draws_high"], p["se"]]
-            k, mean, low, high, draws_low, draws_high, se = [f"{cells[0]:,}", *map(percent, cells[1:])]
-            row = f"{k} {mean} {low} to {high} {draws_low} to {draws_high} {se} {p['problems']}"
+            pairs = ("", "band_", "draws_")
+            ranges = [f"{percent(p[f'{kind}low'])} to {percent(p[f'{kind}high'])}" for kind in pairs]
+            row = " ".join([f"{p['k']:,}", percent(p["coverage"]), *ranges, percent(p["se"]), str(p["problems"])])
             assert " ".join(row.replace("\u202f", " ").split()) in page.words
 
 

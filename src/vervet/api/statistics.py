@@ -84,7 +84,7 @@ def coverage(
 
 
 def report(
-    given: Sequence[Path | str],
+    given: Source | Iterable[Source],
     out: Path | str,
     level: float = 0.95,
     *,
@@ -92,15 +92,16 @@ def report(
     title: str | None = None,
     figures: Path | str | None = None,
 ) -> Path:
-    """Write one self-contained HTML page about run folders and tables of counts; returns its path.
+    """Write one self-contained HTML page about runs and tables of counts; returns its path.
 
-    Args: verifier: count verdicts by this one.  title: the page's heading.  figures: also write figures for papers
+    Args: given: one or several of what :func:`sources` takes. verifier: count verdicts by this one.  title: the page's heading.  figures: also write figures for papers
     into this folder, made if need be.
     Raises: UserError, BadData, StorageError where something cannot be written, MissingPart without the extra `report`.
     """
     from vervet.reports import html  # noqa: PLC0415  an extra
 
-    subjects = [subject for source in given for subject in _subjects(Path(source), verifier)]
+    several = [given] if isinstance(given, (Counts, Run, Path, str)) else given
+    subjects = [subject for source in several for subject in _subjects(source, verifier)]
     if not subjects:
         raise BadData("nothing to report: name a run folder or a table of counts")
     written = html.write(subjects, Path(out), level=level, title=title)
@@ -111,13 +112,15 @@ def report(
     return written
 
 
-def _subjects(path: Path, verifier: str | None) -> Iterable[Subject]:
-    if path.is_dir():
-        for folder in run_folders(path):
+def _subjects(source: Source, verifier: str | None) -> Iterable[Subject]:
+    if isinstance(source, Run):
+        yield _subject(source, verifier)
+    elif not isinstance(source, Counts) and Path(source).is_dir():
+        for folder in run_folders(Path(source)):
             with Run(folder) as run:
                 yield _subject(run, verifier)
     else:
-        yield from (Subject(counts=counts) for counts in _counts(path, verifier))
+        yield from (Subject(counts=counts) for counts in _counts(source, verifier))
 
 
 def _subject(run: Run, verifier: str | None) -> Subject:

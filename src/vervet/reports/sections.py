@@ -266,7 +266,8 @@ def uncertain(page: Page) -> Values:
 
 
 def methods(page: Page) -> Values:
-    return {"censored": any(p.censored for e in page.entries for p in e.path)}
+    designs = dict.fromkeys(e.curve.design for e in page.entries if e.curve.design != "fixed")
+    return {"censored": any(p.censored for e in page.entries for p in e.path), "designs": list(designs)}
 
 
 SECTIONS = (

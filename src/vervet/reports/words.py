@@ -141,7 +141,7 @@ def general_caveats(page: Page) -> list[str]:
     bands = (
         f"The wide band is a {round_percent(page.level)} interval for all problems of the kind that these were drawn "
         "from; the narrow one is for these very problems, and holds only the chance of the draws. Each holds at one k "
-        "at a time, not for the whole curve at once."
+        "at a time; bounds for the whole curve at once are in the table of numbers."
     )
     out = [
         bands,
