@@ -75,6 +75,7 @@ class ScriptedVerifier:
     "pass" "fail" "unknown"     that verdict
     "sleep=0.1 pass"            after so many seconds
     "raise"                     RuntimeError
+    "lose"                      CancelledError, as where the verifier cancelled a task of its own and awaits it
     "short"                     the batch loses its last verdict
 
     Whatever follows another blank is ignored and keeps answers distinct: "pass 17". Anything else is FAIL.
@@ -97,7 +98,7 @@ class ScriptedVerifier:
         """Takes any check."""
 
     async def verify(self, problem: Problem, answers: Sequence[str]) -> list[Verdict]:  # noqa: ARG002  the seam's
-        """Raises: RuntimeError where an answer says so."""
+        """Raises: RuntimeError and CancelledError where an answer says so."""
         verdicts = [await _obey(answer) for answer in answers]
         return verdicts[:-1] if any(_step(a) == "short" for a in answers) else verdicts
 
@@ -116,6 +117,8 @@ async def _obey(answer: str) -> Verdict:
         return await _obey(answer.partition(" ")[2])
     if step == "raise":
         raise RuntimeError("the answer said so")
+    if step == "lose":
+        raise asyncio.CancelledError
     if step == "pass":
         return Verdict(Outcome.PASS, Reason.ACCEPTED, Strength.EXACT)
     if step == "unknown":

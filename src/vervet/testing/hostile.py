@@ -92,21 +92,22 @@ def texts(size: int = MEGABYTE) -> dict[str, str]:
 def growth(function: Callable[[str], object], grow: Callable[[int], str], size: int = MEGABYTE) -> str:
     """Empty where a function's time is roughly linear in its text up to `size`, else both times in words.
 
-    Processor time of this thread, the least of four attempts, doubling from 16 characters, so that even an exponential function
-    is noticed early. Times below 0.1 s are not judged: no quadratic function of a megabyte is that quick.
+    Processor time of this thread, doubling from 16 characters, so that an exponential function is noticed early. Times below
+    0.1 s are not judged: no quadratic function of a megabyte is that quick. A ratio that looks bad is measured again.
     """
-    length = 16
+    before, length = 0.0, 16
     while length <= size:
         text = grow(length)
         spent = _time(function, text)
-        if spent > _SLOW_S:
-            before = grow(length // 2)
-            pairs = ((_time(function, before), _time(function, text)) for _ in range(_ATTEMPTS))
-            one, two = min(pairs, key=lambda pair: pair[1] / max(pair[0], 1e-9))
-            if two > _SLOW_S and two > _RATIO * one:
-                return f"{one:.2f} s for {length // 2:,} characters, {two:.2f} s for {length:,}"
-            if two > _FAR_S:
-                return ""
+        if spent > _SLOW_S and spent > _RATIO * before:
+            half = grow(length // 2)
+            pairs = [(_time(function, half), _time(function, text)) for _ in range(_ATTEMPTS)]
+            before, spent = min(pairs, key=lambda pair: pair[1] / max(pair[0], 1e-9))
+            if spent > _SLOW_S and spent > _RATIO * before:
+                return f"{before:.2f} s for {length // 2:,} characters, {spent:.2f} s for {length:,}"
+        if spent > _FAR_S:
+            return ""
+        before = spent
         length *= 2
     return ""
 

