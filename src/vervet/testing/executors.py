@@ -113,6 +113,12 @@ async def _results(executor: Executor, jobs: Sequence[Job]) -> list[JobResult]:
     return [result async for result in executor.run(_stream(jobs))]
 
 
+async def _first(results: AsyncIterator[JobResult]) -> None:
+    async for _ in results:
+        return
+    raise AssertionError("there are jobs, and run() gives no result")
+
+
 def _gists(results: Sequence[JobResult]) -> dict[str, list[tuple[str, str]]]:
     return {repr((r.job.problem.check, r.job.answers)): [(v.outcome, v.reason) for v in r.verdicts] for r in results}
 
@@ -199,7 +205,7 @@ def check_back_pressure(build: Build, *, at_most: int = PULLED_AHEAD, limit_s: f
     async def work() -> None:
         async with opened(lambda: build(build_scripted)) as executor:
             results = executor.run(jobs())
-            await anext(results)
+            await _first(results)
             await asyncio.sleep(0.3)
             require(
                 pulled <= at_most,
@@ -255,7 +261,7 @@ def check_early_end(build: Build, *, limit_s: float = LIMIT_S) -> None:
     async def work() -> None:
         async with opened(lambda: build(build_scripted)) as executor:
             results = executor.run(_stream(jobs_of("pass", *["sleep=60 pass"] * 20)))
-            await anext(results)
+            await _first(results)
             close = getattr(results, "aclose", None)
             if close is None:
                 raise AssertionError("run() is an async generator, or has aclose(): a stop has to reach the workers")
@@ -274,7 +280,7 @@ def check_runs_again(build: Build, *, limit_s: float = LIMIT_S) -> None:
             jobs = jobs_of("pass", "fail", "pass")
             require(len(await _results(executor, jobs)) == 3, "the first run gives all results")
             async with contextlib.aclosing(executor.run(_stream(jobs))) as results:  # type: ignore[type-var]
-                await anext(results)
+                await _first(results)
             found = await _results(executor, jobs)
             require(len(found) == 3, f"after a run that was ended early, 3 jobs gave {len(found)} results")
 

@@ -94,8 +94,8 @@ def check_shape(build: Build, problem: Problem, samples: Sequence[Sample], *, li
         async with opened(build) as scorer:
             require(await _score(scorer, problem, []) == [], "no samples give no scores")
             given = list(samples)
-            for count in {1, 2, len(given)}:
-                await _score(scorer, problem, given[:count])
+            for some in (given[:1], given[:2], given):
+                await _score(scorer, problem, some)
             await _score(scorer, problem, tuple(given))
             require(given == list(samples), "score() changed the list of samples")
 
