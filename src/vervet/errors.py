@@ -23,6 +23,7 @@ Third-party code (plug-ins, model servers' wrappers) raises plain Python errors;
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,14 @@ def boundary(what: str) -> Iterator[None]:
         yield
     except VervetError:
         raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"the disk is full: {error}; free space and repeat the command") from error
+        raise _attributed(what, error) from error
     except Exception as error:
-        detail = str(error).strip().splitlines()
-        raise PluginError(f"{what} failed: {type(error).__name__}: {detail[0] if detail else 'no message'}") from error
+        raise _attributed(what, error) from error
+
+
+def _attributed(what: str, error: Exception) -> PluginError:
+    detail = str(error).strip().splitlines()
+    return PluginError(f"{what} failed: {type(error).__name__}: {detail[0] if detail else 'no message'}")

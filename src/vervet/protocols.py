@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from vervet.records import (
+    Completion,
     DataSource,
     Job,
     JobResult,
@@ -70,11 +71,26 @@ class Task(Protocol):
         ...
 
     def example(self, problem: Problem, right: bool) -> str | None:
-        """A model's text from which `extract` finds the reference (right) or an answer of the task's kind that is wrong.
+        """A model's text from which `extract` finds the reference (right) or a wrong answer of the task's kind.
 
         None where the task has no reference. The fake sampler and `vervet audit` use it.
         """
         ...
+
+
+class History(Protocol):
+    """The stored samples of another run; `replay` serves them again."""
+
+    form: PromptForm
+    # of its prompts
+    fingerprint: str
+    # identifies the run: its config and its seed
+
+    def completions(self, problem_id: str, first: int, n: int) -> Sequence[Completion]:
+        """Up to `n` samples in index order from the `first`-th on."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +103,8 @@ class SamplerSetup:
     # (problem id, right) -> text; given to the fake only
     progress: Callable[[str], None] | None = None
     # one line about slow preparations such as a download
+    history: Callable[[str], History] | None = None
+    # run folder -> its samples; raises UserError where there is no run
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +128,7 @@ class Sampler(Protocol):
     """Draws independent samples. One file a backend in `vervet.samplers`.
 
     Constructed as `Class(name, setup, **options)`: `name` is what follows "provider/", `options` come from -M and are
-    converted by the constructor's annotations.
+    converted by the constructor's annotations. A class attribute `neutral_options` names those that cannot change a text.
     """
 
     def traits(self) -> SamplerTraits:

@@ -312,6 +312,10 @@ class Job:
     verifier: VerifierSpec
     problem: Problem
     answers: tuple[str, ...]
+    keys: tuple[int, ...] = ()
+    # the caller's names for the answers; they come back untouched
+    tries: int = 0
+    # earlier tries at these answers in this run
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +345,7 @@ class Counts:
     source: str = ""
     # where the counts come from, for people
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
         problem_ids: Sequence[str],
         n: Any,
@@ -402,6 +406,9 @@ class CurvePoint:
     floor: float
     ceiling: float
     # all problems: censored ones at pass@n and at 1, unknowns as FAIL and as PASS
+    band_low: float | None = None
+    band_high: float | None = None
+    # for the population like low and high, but holding at every k of the curve at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,5 +428,10 @@ class Curve:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
+        """The document vervet.coverage/1 of this one source."""
+        return {"schema": "vervet.coverage/1", "sources": [self.entry()]}
+
+    def entry(self) -> dict[str, Any]:
         """One entry of `sources` in vervet.coverage/1."""
-        return dataclasses.asdict(self) | {"points": [dataclasses.asdict(p) for p in self.points], "warnings": list(self.warnings)}
+        plain = {"points": [dataclasses.asdict(p) for p in self.points], "warnings": list(self.warnings)}
+        return dataclasses.asdict(self) | plain

@@ -1,1 +1,1 @@
-"""Where samples come from. One file a backend."""
+"""Samplers: one file a backend. Each satisfies `vervet.protocols.Sampler`."""

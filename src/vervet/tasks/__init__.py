@@ -1,1 +1,1 @@
-"""Benchmarks: data set, prompts, how an answer is found in a text. One file each."""
+"""Tasks: data set, prompt, extraction and canonical form, one file a benchmark. Each satisfies `vervet.protocols.Task`."""

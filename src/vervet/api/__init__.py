@@ -1,0 +1,47 @@
+"""The sync door: what the command line, notebooks and scripts call. Only here are real parts put together.
+
+    run = vervet.run("humaneval", model="local/smollm2-135m", n=100, out="runs/he")
+    run.counts()
+    run.samples("HumanEval/3")
+
+`run` samples and verifies; `sample` and `verify` are its halves; `resume` needs nothing but the folder. Each has an async
+twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is drawn again.
+"""
+
+from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
+from vervet.api.existing import Run, open_run
+from vervet.api.parts import Watch
+from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
+from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
+from vervet.api.transfer import Exported, export, import_samples
+from vervet.ledger.formats import Imported
+
+__all__ = [
+    "Exported",
+    "Imported",
+    "Run",
+    "Verified",
+    "Watch",
+    "aresume",
+    "arun",
+    "averify",
+    "check_ledger",
+    "compare",
+    "coverage",
+    "doctor",
+    "export",
+    "fit",
+    "forecast",
+    "import_samples",
+    "list_models",
+    "list_tasks",
+    "open_run",
+    "plan",
+    "report",
+    "resume",
+    "run",
+    "sample",
+    "show_task",
+    "sources",
+    "verify",
+]

@@ -1,0 +1,94 @@
+"""What there is to choose from, and what this machine can do."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from pathlib import Path
+from typing import Any
+
+from vervet import plugins
+from vervet.errors import VervetError, boundary
+from vervet.ledger import Ledger
+from vervet.ledger.check import check
+from vervet.protocols import Task
+from vervet.records import PromptForm, prompt_to_json
+from vervet.version import __version__
+
+_EXTRAS = {"local": "xllamacpp", "parquet": "pyarrow", "report": "jinja2"}
+"""Extra -> a package that it installs."""
+
+
+def list_tasks() -> list[dict[str, str]]:
+    """Name and summary of every task."""
+    return [{"name": name, "summary": _summary("tasks", name)} for name in plugins.names("tasks")]
+
+
+def list_models() -> list[dict[str, str]]:
+    """Provider patterns and named models, with a summary each."""
+    rows = []
+    for provider in plugins.names("samplers"):
+        target = plugins.resolve("samplers", provider)
+        catalogue = getattr(target, "catalogue", None)
+        named = catalogue() if catalogue else {}
+        rows += [{"name": f"{provider}/{name}", "summary": text} for name, text in named.items()]
+        rows.append({"name": f"{provider}/...", "summary": _summary("samplers", provider)})
+    return rows
+
+
+def _summary(shelf: str, name: str) -> str:
+    """First line of the docstring of the class, or of its module."""
+    target = plugins.resolve(shelf, name)
+    text = target.__doc__ or ""
+    return text.strip().partition("\n")[0]
+
+
+def show_task(name: str, form: str = "chat", options: dict[str, str] | None = None) -> dict[str, Any]:
+    """A task's facts, options and first rendered prompt: vervet.task/1. Raises: UserError."""
+    target = plugins.resolve("tasks", name, dotted=True)
+    task: Task = plugins.build(target, f"task {name!r}", options=options or {})
+    prompt_form: PromptForm = "completion" if form == "completion" else "chat"
+    with boundary(f"task {name!r}"):
+        problems, source = task.problems(), task.source()
+        prompt = task.prompt(problems[0], prompt_form)
+    return {
+        "schema": "vervet.task/1",
+        "name": name,
+        "summary": _summary("tasks", name) if name in plugins.names("tasks") else "",
+        "problems": len(problems),
+        "verifier": task.verifier.name,
+        "data": f"{source.id} {source.revision}".strip(),
+        "options": {k: str(p.default) for k, p in plugins.parameters(target).items()},
+        "first_problem": problems[0].id,
+        "prompt": prompt_to_json(prompt),
+    }
+
+
+def check_ledger(folder: Path | str) -> dict[str, Any]:
+    """Re-derive a ledger's hashes, references and counts: vervet.ledger-check/1. Raises: UserError where there is no run."""
+    with Ledger.open(Path(folder)) as ledger:
+        checked, faults = check(ledger)
+    return {"schema": "vervet.ledger-check/1", "run": str(folder), "checked": checked, "faults": faults}
+
+
+def doctor() -> dict[str, Any]:
+    """What works on this machine and why not more: vervet.doctor/1. `sandbox` says whether untrusted code can be isolated."""
+    from vervet.sandbox import capabilities  # noqa: PLC0415  looks at the kernel
+
+    parts = [{"name": "vervet", "ok": True, "detail": __version__}]
+    parts.append({"name": "python", "ok": True, "detail": f"{platform.python_version()} on {platform.platform()}"})
+    found = capabilities()
+    parts += [
+        {"name": f"sandbox: {layer.name}", "ok": layer.available, "detail": layer.detail} for layer in found.layers
+    ]
+    for extra, package in _EXTRAS.items():
+        ok = importlib.util.find_spec(package) is not None
+        detail = f"{package} is installed" if ok else f"pip install 'vervet[{extra}]'"
+        parts.append({"name": f"extra: {extra}", "ok": ok, "detail": detail})
+    try:
+        from vervet.fetch import cache_dir  # noqa: PLC0415
+
+        parts.append({"name": "cache", "ok": True, "detail": str(cache_dir())})
+    except VervetError as error:
+        parts.append({"name": "cache", "ok": False, "detail": str(error)})
+    return {"schema": "vervet.doctor/1", "sandbox": found.namespaces, "parts": parts}

@@ -1,0 +1,291 @@
+"""The loop: draw what is missing, store it, verify each distinct answer once, store that.
+
+Sampling and verification overlap. Nothing is acted on before it is durable: a sample counts when its transaction has been
+committed, and only then are its answers verified. A stop drains the requests in flight and keeps what they bring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from vervet.engine.answers import AnswerLine, Waiting
+from vervet.engine.plan import Span, plan, total
+from vervet.engine.progress import Progress
+from vervet.errors import ServiceError, VervetError, boundary
+from vervet.ledger import Drawn, Extracted, GroupCommit, Ledger, NewAnswer, Recorder, View, read
+from vervet.protocols import Executor, Policy, Sampler
+from vervet.records import Job, JobResult, Outcome, Params, Problem, Prompt, Reply, Request, Verdict, VerifierSpec
+
+TRIES = 3
+# tries at an UNKNOWN answer in one run
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How to sample; None in a run that only verifies."""
+
+    sampler: Sampler
+    policy: Policy
+    prompts: Mapping[str, Prompt]
+    # the problems to sample, in order
+    params: Params
+    run_seed: int
+    max_n: int
+    max_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """How to verify; None in a run that only samples."""
+
+    executor: Executor
+    spec: VerifierSpec
+    verifier: int
+    # key in the ledger
+    problems: Mapping[str, Problem]
+    # the problems to verify, without prompts
+
+
+class Stop:
+    """Asked for once, a run drains and saves; the reason is kept."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self._event = asyncio.Event()
+
+    def request(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+@dataclass(slots=True)
+class Engine:
+    """One invocation over one ledger."""
+
+    ledger: Ledger
+    extractor: str
+    extract: Callable[[str], Extracted | None]
+    drawing: Drawing | None
+    judging: Judging | None
+    progress: Progress
+    stop: Stop
+    _group: GroupCommit = field(init=False)
+    _recorder: Recorder = field(init=False)
+    _line: AnswerLine = field(init=False)
+    _failure: BaseException | None = field(init=False, default=None)
+    _hopeless: dict[str, str] = field(init=False, default_factory=dict)
+    # problem id -> why its remaining samples stay missing
+
+    async def run(self) -> None:
+        """Until nothing is missing and nothing is pending, or a stop.
+
+        Raises: ServiceError, PluginError, StorageError; whatever was received before is stored.
+        """
+        self._recorder = Recorder(self.ledger, self.extractor)
+        self._line = AnswerLine()
+        self._queue_old_work()
+        self._group = GroupCommit(self.ledger)
+        judge = asyncio.create_task(self._judge())
+        watch = asyncio.create_task(self._watch_stop())
+        try:
+            await self._draw_all()
+            await self._line.close()
+            await judge
+        finally:
+            judge.cancel()
+            watch.cancel()
+            await asyncio.gather(judge, watch, return_exceptions=True)
+            await self._group.aclose()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _watch_stop(self) -> None:
+        await self.stop.wait()
+        await self._line.stop()
+
+    def _fail(self, error: BaseException) -> None:
+        """First failure wins; the rest of the run drains."""
+        if self._failure is None:
+            self._failure = error
+        self.stop.request("failed")
+
+    # --------------------------------------------------------------------------------------------- old work
+
+    def _queue_old_work(self) -> None:
+        """Extract what was never extracted, and line up what was never decided."""
+        extractor = self._extract_old()
+        if self.judging is None:
+            return
+        todo = read.undecided(self.ledger, View(extractor, self.judging.verifier))
+        for problem_id, answers in todo.items():
+            if problem_id in self.judging.problems:
+                self._line.add(Waiting(problem_id, answer, None) for answer in answers)
+        self.progress.to_verify = len(self._line)
+
+    def _extract_old(self) -> int:
+        with self.ledger.transaction():
+            extractor = self.ledger.name_id(self.extractor)
+        while chunk := read.unextracted(self.ledger, extractor, 1000):
+            with self.ledger.transaction():
+                for problem_id, text_id in chunk:
+                    text = self.ledger.text(text_id)
+                    self._recorder.add_extraction(problem_id, text_id, text, self.extract(text))
+        return extractor
+
+    # --------------------------------------------------------------------------------------------- sampling
+
+    async def _draw_all(self) -> None:
+        """Passes over what is missing until nothing is, or a pass brings nothing new."""
+        if self.drawing is None:
+            return
+        stored = read.stored(self.ledger)
+        self.progress.stored_before = sum(row.count for row in stored.values())
+        while not self.stop.requested:
+            stored = {p: row for p, row in stored.items() if p in self.drawing.prompts and p not in self._hopeless}
+            want = self.drawing.policy.want(dict.fromkeys(stored, ()))
+            self.progress.wanted = self.progress.stored + total(stored, want)
+            before = self.progress.stored
+            await self._draw(plan(stored, want, self.drawing.max_n))
+            if self.progress.stored == before:
+                return
+            stored = await self._group.do(lambda: read.stored(self.ledger))
+
+    async def _draw(self, spans: Iterator[Span]) -> None:
+        assert self.drawing is not None
+        # a request holds its slot until its samples are durable: a crash loses no more than this many
+        slots = asyncio.Semaphore(self.drawing.max_in_flight)
+        running: set[asyncio.Task[None]] = set()
+        for span in spans:
+            if span.problem_id in self._hopeless:
+                continue
+            await slots.acquire()
+            if self.stop.requested:
+                break
+            task = asyncio.create_task(self._draw_one(span, slots))
+            running.add(task)
+            task.add_done_callback(running.discard)
+        # drained, not cancelled: what is in flight is paid for
+        if running:
+            await asyncio.wait(set(running))
+
+    async def _draw_one(self, span: Span, slots: asyncio.Semaphore) -> None:
+        assert self.drawing is not None
+        request = Request(
+            problem_id=span.problem_id,
+            prompt=self.drawing.prompts[span.problem_id],
+            params=self.drawing.params,
+            first=span.first,
+            n=span.n,
+            run_seed=self.drawing.run_seed,
+        )
+        self.progress.in_flight += 1
+        try:
+            reply = await self._ask(request)
+            if reply is not None and reply.completions:
+                await self._store(request, reply)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self.progress.in_flight -= 1
+            slots.release()
+
+    async def _ask(self, request: Request) -> Reply | None:
+        """The sampler's reply; None when this problem cannot be sampled at all."""
+        assert self.drawing is not None
+        try:
+            with boundary("the model"):
+                try:
+                    return await self.drawing.sampler.sample(request)
+                except (ConnectionError, TimeoutError) as error:
+                    raise ServiceError(f"the model cannot be reached: {error}") from error
+                except ValueError as error:
+                    self._give_up(request.problem_id, str(error))
+                    return None
+        except VervetError as error:
+            self._fail(error)
+            return None
+
+    def _give_up(self, problem_id: str, why: str) -> None:
+        if problem_id not in self._hopeless:
+            self._hopeless[problem_id] = why
+            self.progress.notices.append(f"{problem_id}: its missing samples stay missing: {why}")
+
+    async def _store(self, request: Request, reply: Reply) -> None:
+        kept = reply.completions[: request.n]
+        reply = Reply(kept, reply.usage, reply.server)
+        drawn = Drawn(request, reply, tuple(self.extract(c.text) for c in kept))
+        new = await self._group.do(lambda: self._recorder.add(drawn))
+        self._count(drawn)
+        if self.judging is not None and new:
+            self.progress.to_verify += len(new)
+            await self._line.put(_waiting(new))
+
+    def _count(self, drawn: Drawn) -> None:
+        now, usage = self.progress, drawn.reply.usage
+        now.requests += 1
+        now.stored += len(drawn.reply.completions)
+        now.truncated += sum(c.finish_reason == "length" for c in drawn.reply.completions)
+        now.unparsed += sum(a is None for a in drawn.answers)
+        now.prompt_tokens += usage.prompt_tokens or 0
+        now.completion_tokens += usage.completion_tokens or 0
+        if usage.cost_usd is not None:
+            now.cost_usd = (now.cost_usd or 0.0) + usage.cost_usd
+
+    # --------------------------------------------------------------------------------------------- verification
+
+    async def _judge(self) -> None:
+        if self.judging is None:
+            return
+        try:
+            async for result in self.judging.executor.run(self._jobs()):
+                await self._record(result)
+        except Exception as error:
+            self._fail(error)
+            await self._line.stop()
+
+    async def _jobs(self) -> AsyncIterator[Job]:
+        assert self.judging is not None
+        async for batch in self._line.batches():
+            texts = await self._texts(batch)
+            yield Job(
+                verifier=self.judging.spec,
+                problem=self.judging.problems[batch[0].problem_id],
+                answers=tuple(texts),
+                keys=tuple(item.answer_id for item in batch),
+                tries=batch[0].tries,
+            )
+
+    async def _texts(self, batch: list[Waiting]) -> list[str]:
+        if all(item.answer is not None for item in batch):
+            return [item.answer or "" for item in batch]
+        ids = [item.answer_id for item in batch]
+        return await self._group.do(lambda: [self.ledger.answer(i) for i in ids])
+
+    async def _record(self, result: JobResult) -> None:
+        assert self.judging is not None
+        job, key = result.job, self.judging.verifier
+        pairs: list[tuple[int, Verdict]] = list(zip(job.keys, result.verdicts, strict=True))
+        await self._group.do(lambda: self._recorder.add_verdicts(key, job.problem.id, pairs))
+        again: list[Waiting] = []
+        for (answer_id, verdict), answer in zip(pairs, job.answers, strict=True):
+            if verdict.outcome is Outcome.UNKNOWN and job.tries + 1 < TRIES:
+                again.append(Waiting(job.problem.id, answer_id, answer, job.tries + 1))
+                continue
+            self.progress.verified += 1
+            self.progress.passed += verdict.outcome is Outcome.PASS
+            self.progress.unknown += verdict.outcome is Outcome.UNKNOWN
+        self.progress.to_verify -= len(pairs) - len(again)
+        await self._line.settle(len(pairs), again)
+
+
+def _waiting(new: list[NewAnswer]) -> list[Waiting]:
+    return [Waiting(item.problem_id, item.answer_id, item.answer) for item in new]

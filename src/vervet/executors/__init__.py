@@ -1,0 +1,1 @@
+"""Executors: where verification work runs."""

@@ -1,0 +1,107 @@
+"""Group commit: many tasks write, one thread commits, nobody goes on before its own rows are durable."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from vervet.ledger.store import Ledger
+
+T = TypeVar("T")
+WINDOW_S = 0.05
+# a transaction stays open no longer than this after its first row
+
+
+class GroupCommit:
+    """Runs functions that write to a ledger, in order, in shared transactions, in a thread of its own."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._serve, name="vervet-ledger", daemon=True)
+        self._thread.start()
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Result of `work`, once it is durable. Raises: what `work` raised, or StorageError."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put(_Item(work, future))
+        # a cancelled caller must not cancel the write: what was bought is kept
+        return await asyncio.shield(future)
+
+    async def aclose(self) -> None:
+        """Commit what is queued and end the thread."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _serve(self) -> None:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if not self._group(item):
+                return
+
+    def _group(self, first: _Item) -> bool:
+        """One transaction. False when the end was asked for."""
+        batch, go_on = [first], True
+        try:
+            with self._ledger.transaction():
+                deadline = time.monotonic() + WINDOW_S
+                results = [first.work()]
+                while time.monotonic() < deadline:
+                    try:
+                        item = self._queue.get_nowait()
+                    except queue.Empty:
+                        break
+                    if item is None:
+                        go_on = False
+                        break
+                    batch.append(item)
+                    results.append(item.work())
+        except Exception as error:
+            self._retry_alone(batch, error)
+        else:
+            self._resolve(batch, results)
+        return go_on
+
+    def _retry_alone(self, batch: list[_Item], error: Exception) -> None:
+        """One item's failure must not take its neighbours with it."""
+        if len(batch) == 1:
+            self._fail(batch[0], error)
+            return
+        for item in batch:
+            try:
+                with self._ledger.transaction():
+                    result = item.work()
+            except Exception as own:
+                self._fail(item, own)
+            else:
+                self._resolve([item], [result])
+
+    def _resolve(self, batch: list[_Item], results: list[Any]) -> None:
+        def settle() -> None:
+            for item, result in zip(batch, results, strict=True):
+                if not item.future.done():
+                    item.future.set_result(result)
+
+        self._loop.call_soon_threadsafe(settle)
+
+    def _fail(self, item: _Item, error: Exception) -> None:
+        def settle() -> None:
+            if not item.future.done():
+                item.future.set_exception(error)
+
+        self._loop.call_soon_threadsafe(settle)
+
+
+class _Item:
+    __slots__ = ("future", "work")
+
+    def __init__(self, work: Callable[[], Any], future: asyncio.Future[Any]) -> None:
+        self.work = work
+        self.future = future

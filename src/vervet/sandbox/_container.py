@@ -1,0 +1,221 @@
+"""The driver's side of containers: starting one, talking to it, ending it; and a pool of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from vervet.errors import MissingPart
+from vervet.sandbox import inside
+from vervet.sandbox.inside import wire
+
+_LAUNCH = str(Path(inside.__file__).with_name("launch.py"))
+_CHANNELS = ("life", "control", "code", "tests")
+_START_TIMEOUT_S = 60.0
+_CLOSE_TIMEOUT_S = 10.0
+
+
+class Gone(Exception):
+    """A container died while it was needed."""
+
+
+class Container:
+    """A running container. Its end of `life` closing, for whatever reason, ends all that is in it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], sockets: dict[str, socket.socket]) -> None:
+        self._process = process
+        self.isolation = ""
+        # "namespaces", with what the host lacks behind it, or "none"
+        self.sockets = sockets
+        self.frames = {name: Frames(sock) for name, sock in sockets.items()}
+
+    @classmethod
+    async def start(
+        cls, serves: str, isolation: str, memory_mb: int, launcher: Sequence[str] | None = None
+    ) -> Container:
+        """Make a container that serves "functions" or "programs". Raises: MissingPart with the reason.
+
+        Args: launcher: the interpreter and its options, perhaps behind a program that starts it as somebody else.
+        """
+        pairs = {name: socket.socketpair() for name in _CHANNELS}
+        theirs = {name: pair[1] for name, pair in pairs.items()}
+        config = {"serves": serves, "kind": isolation, "memory_mb": memory_mb}
+        config["fds"] = {name: sock.fileno() for name, sock in theirs.items()}
+        process = subprocess.Popen(  # noqa: S603, ASYNC220  it takes milliseconds, and asyncio's own needs a watcher
+            [*(launcher or interpreter()), _LAUNCH, json.dumps(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[s.fileno() for s in theirs.values()],
+            env={"PYTHONHASHSEED": "0"},  # sets have the same order in every run
+            cwd="/",
+            start_new_session=True,  # Ctrl-C at the terminal is the driver's to handle
+        )
+        for ours, other in pairs.values():
+            other.close()
+            ours.setblocking(False)
+        container = cls(process, {name: pair[0] for name, pair in pairs.items()})
+        try:
+            lacking = await container._ready()
+        except BaseException:
+            await container.aclose()
+            raise
+        container.isolation = f"{isolation} without {' and '.join(lacking)}" if lacking else isolation
+        return container
+
+    async def _ready(self) -> list[str]:
+        """Wait for the container. Returns the layers that it has to do without. Raises: MissingPart."""
+        try:
+            async with asyncio.timeout(_START_TIMEOUT_S):
+                message = await self.frames["control"].receive()
+        except Gone:
+            message = await self.frames["life"].receive_or({"error": "the launcher died"})
+        except TimeoutError:
+            message = {"error": f"it did not start within {_START_TIMEOUT_S:.0f} s"}
+        if "error" in message:
+            raise MissingPart(
+                f"the sandbox cannot start here: {message['error']}; see `vervet doctor`, or choose --sandbox none"
+            )
+        lacking: list[str] = message["lacking"]
+        return lacking
+
+    async def send(self, channel: str, data: bytes) -> None:
+        """Write bytes. A container that is gone shows itself to whoever reads."""
+        with contextlib.suppress(OSError):
+            await asyncio.get_running_loop().sock_sendall(self.sockets[channel], data)
+
+    async def send_whole(self, channel: str, payload: bytes) -> None:
+        """Hand over a text that is too long for a socket's buffer, as a file in memory. See wire.receive_whole."""
+        fd = os.memfd_create("vervet", os.MFD_CLOEXEC)
+        try:
+            with open(fd, "wb", closefd=False) as file:  # noqa: ASYNC230  memory
+                file.write(payload)
+            await self.send(channel, wire.pack(b""))
+            while not self._pass(channel, fd):  # noqa: ASYNC110  rare: the buffer happens to be full
+                await asyncio.sleep(0.001)
+        finally:
+            os.close(fd)
+
+    def _pass(self, channel: str, fd: int) -> bool:
+        try:
+            socket.send_fds(self.sockets[channel], [b"F"], [fd])
+        except BlockingIOError:
+            return False
+        except OSError:  # gone: whoever reads finds out
+            return True
+        return True
+
+    async def aclose(self) -> None:
+        """End the container and wait until nothing of it is left."""
+        for sock in self.sockets.values():
+            sock.close()
+        try:
+            await asyncio.to_thread(self._process.wait, _CLOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+
+class Frames:
+    """JSON frames from a non-blocking socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._data = b""
+
+    async def receive(self) -> dict[str, Any]:
+        """The next frame as JSON. Raises: Gone."""
+        value: dict[str, Any] = json.loads(await self.receive_bytes())
+        return value
+
+    async def receive_bytes(self) -> bytes:
+        """The next frame. Raises: Gone."""
+        head = await self._take(4)
+        return await self._take(int.from_bytes(head, "little"))
+
+    async def receive_or(self, default: dict[str, Any]) -> dict[str, Any]:
+        """The next frame, or `default` where none comes soon."""
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                return await self.receive()
+        except (Gone, TimeoutError):
+            return default
+
+    async def _take(self, size: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        while len(self._data) < size:
+            try:
+                part = await loop.sock_recv(self._sock, 1 << 18)
+            except OSError as error:
+                raise Gone from error
+            if not part:
+                raise Gone
+            self._data += part
+        taken, self._data = self._data[:size], self._data[size:]
+        return taken
+
+
+def interpreter() -> list[str]:
+    """The interpreter below any virtual environment, without site packages, user files or options from outside."""
+    executable = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    return [executable, "-s", "-S", "-P", "-B", "-X", "utf8"]
+
+
+def slots_by_default() -> int:
+    """The number of processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class Slot(Protocol):
+    """What a pool keeps."""
+
+    usable: bool
+
+    async def aclose(self) -> None: ...
+
+
+S = TypeVar("S", bound=Slot)
+
+
+class Pool(Generic[S]):
+    """At most `count` slots, made when needed, replaced when they are not usable any more."""
+
+    def __init__(self, start: Callable[[], Awaitable[S]], count: int | None = None) -> None:
+        self._start = start
+        self.count = count or slots_by_default()
+        self._free: list[S] = []
+        self._all: set[S] = set()
+        self._permits = asyncio.Semaphore(self.count)
+
+    @contextlib.asynccontextmanager
+    async def slot(self) -> AsyncIterator[S]:
+        """A slot for the block; one whose block raised or was cancelled is in an unknown state and is ended."""
+        async with self._permits:
+            if not self._free:
+                self._free.append(await self._start())
+                self._all.add(self._free[-1])
+            slot = self._free.pop()
+            try:
+                yield slot
+            except BaseException:
+                slot.usable = False
+                raise
+            finally:
+                if slot.usable:
+                    self._free.append(slot)
+                else:
+                    self._all.discard(slot)
+                    await slot.aclose()
+
+    async def aclose(self) -> None:
+        """End all slots."""
+        slots, self._all, self._free = self._all, set(), []
+        await asyncio.gather(*(slot.aclose() for slot in slots))
