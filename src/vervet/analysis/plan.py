@@ -89,14 +89,15 @@ def plan(
     rule, remarks = settle_design(counts, None)
     model = Forecaster.fitted(counts.n, counts.c, design=rule)
     reach = _FARTHEST * int(counts.n.max())
-    k = _first(lambda one: model.point(one), target, reach)
+    k = _first(model.point, target, reach)
     k_low = _first(lambda one: model.interval(one, level)[1], target, reach)
     k_high = _first(lambda one: model.interval(one, level)[0], target, reach)
     samples = None if k is None else int(np.maximum(k - counts.n, 0).sum())
     first_pass = None if k is None else _expected_draws(model.base, k)
     if k is None:
         remarks.append(f"the forecast stays below {target:g} up to k = {reach}, {_FARTHEST} times the samples at hand")
-    allocation, solved = (), None
+    allocation: tuple[Share, ...] = ()
+    solved = None
     if budget is not None:
         allocation, solved = _allocate(counts, model.base, budget)
     price = usd_per_sample

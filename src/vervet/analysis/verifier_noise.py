@@ -12,7 +12,7 @@ import numpy as np
 
 from vervet.analysis.curve import settle_design
 from vervet.errors import BadData, BadOption
-from vervet.estimate.coverage import check_grid, check_level, default_grid
+from vervet.estimate.coverage import check_grid, check_level, default_grid, pass_curve
 from vervet.estimate.designs import check
 from vervet.estimate.noise import correct
 from vervet.records import Counts, FloatArray
@@ -81,7 +81,7 @@ def verifier_noise(
     n, c = counts.n[some], counts.c[some]
     grid = default_grid(n) if k is None else check_grid(k)
     found = correct(n, c, grid, false_positive, false_negative)
-    shown = correct(n, c, grid, 0.0, 0.0).true_coverage
+    shown = np.where(grid <= n.min(), pass_curve(n, c, grid).mean(axis=1), correct(n, c, grid, 0.0, 0.0).true_coverage)
     rng = np.random.default_rng(0)
     samples = [rng.integers(0, len(n), len(n)) for _ in range(_REPEATS)]
     again = [correct(n[rows], c[rows], grid, false_positive, false_negative) for rows in samples]

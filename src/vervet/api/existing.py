@@ -57,6 +57,10 @@ class Run:
         """Totals of the run."""
         return read.facts(self._ledger, view(self._ledger, verifier))[0]
 
+    def verifiers(self) -> list[dict[str, Any]]:
+        """Name, version, settings and fingerprint of every verifier that judged here."""
+        return read.verifiers(self._ledger)
+
     def settings(self) -> dict[str, Any]:
         """What the run was told when it was last run, plain JSON."""
         told: dict[str, Any] = self._ledger.meta("settings", {})

@@ -7,11 +7,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import overload
 
+from vervet.analysis import compare as comparisons
+from vervet.analysis import fit as fits
+from vervet.analysis import forecast as forecasts
+from vervet.analysis import plan as plans
+from vervet.analysis.compare import Comparison
 from vervet.analysis.counts import read_counts
 from vervet.analysis.curve import CoverageResult
 from vervet.analysis.curve import coverage as curve_of
+from vervet.analysis.fit import FitResult
+from vervet.analysis.forecast import Forecast
+from vervet.analysis.plan import Plan
 from vervet.api.existing import Run
 from vervet.errors import BadData, UserError
+from vervet.estimate.methods import FIT_MODELS, FORECAST_METHODS
 from vervet.ledger import Ledger, read, view
 from vervet.ledger.summary import Summary, summary, verifier_of
 from vervet.records import Counts, Curve
@@ -81,6 +90,59 @@ def coverage(
     """
     curves = tuple(curve_of(counts, k, level, design) for counts in sources(given, verifier))
     return curves[0] if isinstance(given, (Counts, Run)) else CoverageResult(curves)
+
+
+def fit(
+    given: Source | Iterable[Source],
+    model: str | Sequence[str] | None = None,
+    space: str | Sequence[str] | None = None,
+    level: float = 0.95,
+    design: str | None = None,
+) -> FitResult:
+    """Scaling laws for each source. See :func:`vervet.analysis.fit.fit`; the default is the paper's."""
+    chosen = model or FIT_MODELS[0]
+    found = [fits.fit(counts, chosen, space or None, level, design=design) for counts in sources(given)]
+    return FitResult(tuple(source for result in found for source in result.sources))
+
+
+def forecast(
+    given: Source,
+    k: Ks = None,
+    method: str | None = None,
+    level: float = 0.95,
+    *,
+    backtest: bool = True,
+    design: str | None = None,
+) -> Forecast:
+    """Coverage at k beyond n, for these very problems. See :func:`vervet.analysis.forecast.forecast`."""
+    return forecasts.forecast(_one(given), k, method or FORECAST_METHODS[0], level, backtest, design)
+
+
+def compare(
+    a: Source, b: Source, k: Ks = None, level: float = 0.95, cost: tuple[float, float] | None = None
+) -> Comparison:
+    """Coverage of A minus coverage of B, paired by problem. See :func:`vervet.analysis.compare.compare`."""
+    return comparisons.compare(_one(a), _one(b), k, level, cost)
+
+
+def plan(
+    given: Source,
+    target: float = 0.9,
+    level: float = 0.95,
+    *,
+    usd_per_sample: float | None = None,
+    budget: int | None = None,
+) -> Plan:
+    """Samples and money for a target coverage. See :func:`vervet.analysis.plan.plan`."""
+    return plans.plan(_one(given), target, level, usd_per_sample, budget)
+
+
+def _one(given: Source) -> Counts:
+    """The counts of exactly one source. Raises: UserError where a folder holds several runs."""
+    found = sources(given)
+    if len(found) != 1:
+        raise UserError(f"{given} holds {len(found)} runs: name one of them")
+    return found[0]
 
 
 def report(

@@ -64,7 +64,7 @@ def _print(done: Any, task: str | None) -> None:
         output.warn(f"skipped: {done.skipped_total - _SHOWN:,} more, all of them in {done.run}/log.txt")
     if done.contradictions:
         output.warn(
-            f"note: {done.contradictions:,} samples have another verdict than an equal answer: kept as in the file"
+            f"note: {done.contradictions:,} answers are right in one sample and wrong in another: each keeps its verdict"
         )
     if done.absent:
         output.warn(f"note: {done.absent:,} problems of {task} have no sample")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vervet.ledger.formats.rows import Entry, Imported, Row, Skipped
-from vervet.ledger.store import Ledger, encode, hash16
+from vervet.ledger.store import Ledger, encode, hash16, storage
 from vervet.ledger.write import OUTCOME_CODES, Extracted, Recorder, verifier_id
 from vervet.records import (
     Completion,
@@ -85,7 +85,7 @@ class Intake(Recorder):
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Store all rows, in transactions of some thousand."""
-        with self._log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+        with storage(self._log_path), self._log_path.open("a", encoding="utf-8", errors="backslashreplace") as log:
             for chunk in _chunks(entries):
                 self._meet(entry for entry in chunk if isinstance(entry, Row))
                 with self._ledger.transaction():

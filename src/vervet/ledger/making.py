@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from vervet.errors import UserError
+from vervet.errors import StorageError, UserError
 from vervet.ledger.lock import RunLock
 from vervet.ledger.store import Ledger, storage
 
@@ -17,7 +17,8 @@ def making(out: Path) -> Iterator[Path]:
     """A folder to make a run in; it becomes `out` when the block ends well, and vanishes when it does not.
 
     What a killed process leaves is `.NAME.importing` beside `out`: it passes for no run, and the next attempt clears it away.
-    Raises: UserError where `out` is there already, RunInUse where another process is making it, StorageError.
+    Raises: UserError where `out` is there already, RunInUse where another process is making it,
+        StorageError.
     """
     _refuse_what_is_there(out)
     work = out.parent / f".{out.name}.importing"
@@ -29,7 +30,11 @@ def making(out: Path) -> Iterator[Path]:
         folder = work / "run"
         with storage(work):
             shutil.rmtree(folder, ignore_errors=True)
-        yield folder
+        try:
+            yield folder
+        except StorageError as error:
+            # what the ledger says of a full disk is not true here: nothing is kept
+            raise StorageError(f"{out} cannot be made: {str(error).partition(';')[0]}; nothing was kept") from error
         _refuse_what_is_there(out)
         with storage(out):
             folder.rename(out)

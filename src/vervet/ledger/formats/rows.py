@@ -77,7 +77,7 @@ class Imported:
     # the first 1000 rows that were not imported, a line each; all of them are in the run's log.txt
     skipped_total: int = 0
     contradictions: int = 0
-    # samples whose verdict in the file differs from that of an equal answer to the same problem
+    # distinct answers that the file judges right in one sample and wrong in another
     absent: int = 0
     # problems of the task that have no sample
     format: str = ""
