@@ -94,6 +94,13 @@ def test_beyond_the_smallest_n_the_line_is_another_one() -> None:
     assert shape.thinner
 
 
+def test_a_curve_is_drawn_as_far_as_half_of_the_problems_go() -> None:
+    page = pages.build([Subject(counts([5] * 3 + [50] * 30 + [1000] * 3, [i % 4 for i in range(36)]))], 0.95, "0")
+    assert page.top == 50
+    assert page.entries[0].cut
+    assert page.entries[0].curve.points[-1].k == 1000
+
+
 def test_names_at_the_ends_keep_apart() -> None:
     tables = [counts([10] * 30, [3] * 30, source=f"{i}.csv") for i in range(5)]
     page = pages.build([Subject(t) for t in tables], 0.95, "0")
@@ -110,7 +117,15 @@ def test_labels_are_short_and_different() -> None:
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(0, "0 %"), (1, "100 %"), (0.1234, "12.3 %"), (0.001234, "0.12 %"), (0.99999, "99.999 %"), (1e-9, "<0.0001 %")],
+    [
+        (0, "0 %"),
+        (1, "100 %"),
+        (0.1234, "12.3 %"),
+        (0.001234, "0.12 %"),
+        (0.99999, "99.999 %"),
+        (1e-7, "0.000010 %"),
+        (1e-9, "<0.000001 %"),
+    ],
 )
 def test_percentages_never_round_to_what_they_are_not(share: float, text: str) -> None:
     assert percent(share).replace("\u202f", " ") == text

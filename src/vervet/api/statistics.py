@@ -156,8 +156,8 @@ def report(
 ) -> Path:
     """Write one self-contained HTML page about runs and tables of counts; returns its path.
 
-    Args: given: one or several of what :func:`sources` takes. verifier: count verdicts by this one.  title: the page's heading.  figures: also write figures for papers
-    into this folder, made if need be.
+    Args: given: one or several of what :func:`sources` takes.  verifier: count verdicts by this one.  title: the page's
+    heading.  figures: also write figures for papers into this folder, made if need be.
     Raises: UserError, BadData, StorageError where something cannot be written, MissingPart without the extra `report`.
     """
     from vervet.reports import html  # noqa: PLC0415  an extra

@@ -57,12 +57,12 @@ def percent(share: float | None) -> str:
     if value in (0.0, 100.0):
         return f"{value:.0f}{THIN}%"
     distance = min(value, 100.0 - value)
-    if distance < 1e-4:
-        return (">99.9999" if value > 50 else "<0.0001") + f"{THIN}%"
+    if distance < 1e-6:
+        return (">99.999999" if value > 50 else "<0.000001") + f"{THIN}%"
     # two digits of what is small: of the share itself, or one of what is missing to the whole
     small = -math.floor(math.log10(distance * (1 + 1e-9)))
     digits = 1 if distance >= 1 or (value > 50 and distance >= 0.05) else small + (value < 50)
-    return f"{value:.{min(digits, 4)}f}{THIN}%"
+    return f"{value:.{min(digits, 6)}f}{THIN}%"
 
 
 def round_percent(share: float) -> str:

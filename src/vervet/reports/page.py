@@ -29,7 +29,12 @@ class Entry:
     curve: Curve
     # as `vervet coverage` prints it
     path: tuple[CurvePoint, ...]
-    # the same curve on the page's fine grid, up to its own largest n
+    # the same curve on the page's fine grid, as far as it is drawn
+
+    @property
+    def cut(self) -> bool:
+        """Whether the table goes further than the drawing."""
+        return self.curve.points[-1].k > self.path[-1].k
 
     @property
     def last(self) -> CurvePoint | None:
@@ -85,11 +90,12 @@ class Page:
 def build(subjects: Sequence[Subject], level: float, version: str, title: str | None = None) -> Page:
     """Estimate every curve. Raises: BadOption for a level outside (0, 1)."""
     curves = [coverage(s.counts, level=level) for s in subjects]
-    grid = _grid([p.k for curve in curves for p in curve.points])
+    ends = [_end(s, curve) for s, curve in zip(subjects, curves, strict=True)]
+    grid = _grid([p.k for curve, end in zip(curves, ends, strict=True) for p in curve.points if p.k <= end])
     names = labels(subjects)
     entries = []
-    for number, (subject, curve, name) in enumerate(zip(subjects, curves, names, strict=True)):
-        own = [k for k in grid if k <= max(curve.n_max, 1)]
+    for number, (subject, curve, name, end) in enumerate(zip(subjects, curves, names, ends, strict=True)):
+        own = [k for k in grid if k <= end]
         entries.append(Entry(subject, name, number, curve, coverage(subject.counts, k=own, level=level).points))
     return Page(
         title=title or _title(subjects, names),
@@ -99,6 +105,12 @@ def build(subjects: Sequence[Subject], level: float, version: str, title: str | 
         made=datetime.datetime.now(datetime.UTC),
         version=version,
     )
+
+
+def _end(subject: Subject, curve: Curve) -> int:
+    """Where a curve's drawing ends: beyond, more than half of its problems have no k samples, and the rest mislead."""
+    half = [p.k for p in curve.points if p.coverage is not None and 2 * p.problems >= curve.problems]
+    return max(1, int(np.quantile(subject.counts.n, 0.5, method="lower")), *half)
 
 
 def _grid(ks: list[int]) -> tuple[int, ...]:

@@ -47,6 +47,7 @@ def curve(page: Page) -> Values:
         "k": k,
         "now": [(e, page.at(e, k)) for e in page.entries],
         "partial": any(p.censored for e in page.entries for p in e.path),
+        "ragged": any(p.censored for e in page.entries for p in e.curve.points),
         "undecided": any(e.curve.unknown for e in page.entries),
     }
 
@@ -267,7 +268,7 @@ def uncertain(page: Page) -> Values:
 
 def methods(page: Page) -> Values:
     designs = dict.fromkeys(e.curve.design for e in page.entries if e.curve.design != "fixed")
-    return {"censored": any(p.censored for e in page.entries for p in e.path), "designs": list(designs)}
+    return {"censored": any(p.censored for e in page.entries for p in e.curve.points), "designs": list(designs)}
 
 
 SECTIONS = (

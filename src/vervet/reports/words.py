@@ -38,7 +38,8 @@ def _rise(page: Page, first: CurvePoint, last: CurvePoint | None) -> list[str]:
     )
     if first.coverage and last.coverage and last.coverage >= 1.05 * first.coverage:
         ratio = last.coverage / first.coverage
-        text += f", {ratio:.1f} times as many" if ratio < 20 else f", {ratio:.0f} times as many"
+        if ratio < 200:  # beyond, the chance at one attempt is too small to be known well
+            text += f", {ratio:.1f} times as many" if ratio < 20 else f", {ratio:.0f} times as many"
     return [text + "."]
 
 

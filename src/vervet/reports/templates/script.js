@@ -13,10 +13,10 @@
     if (share === null || share === undefined) return "–";
     const v = 100 * share, near = Math.min(v, 100 - v);
     if (near === 0) return `${v}\u202f%`;
-    if (near < 1e-4) return (v > 50 ? ">99.9999" : "<0.0001") + "\u202f%";
+    if (near < 1e-6) return (v > 50 ? ">99.999999" : "<0.000001") + "\u202f%";
     const small = -Math.floor(Math.log10(near * (1 + 1e-9)));
     const digits = near >= 1 || (v > 50 && near >= 0.05) ? 1 : small + (v < 50 ? 1 : 0);
-    return `${fixed(v, Math.min(digits, 4))}\u202f%`;
+    return `${fixed(v, Math.min(digits, 6))}\u202f%`;
   };
   const data = JSON.parse(document.getElementById("curves").textContent);
   const figure = document.querySelector(".curves");
