@@ -55,6 +55,9 @@ class Weights:
 class Local:
     """Samples from a GGUF model. Options (-M): threads, n_parallel, context, gpu_layers, logprobs."""
 
+    # they change the rounding at most, never what is drawn from: a run may go on with other ones
+    neutral_options = frozenset({"threads", "n_parallel", "context", "gpu_layers", "logprobs"})
+
     def __init__(
         self,
         name: str,
