@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from vervet.records import (
+    Completion,
     DataSource,
     Job,
     JobResult,
@@ -77,6 +78,21 @@ class Task(Protocol):
         ...
 
 
+class History(Protocol):
+    """The stored samples of another run; `replay` serves them again."""
+
+    form: PromptForm
+    # of its prompts
+    fingerprint: str
+    # identifies the run: its config and its seed
+
+    def completions(self, problem_id: str, first: int, n: int) -> Sequence[Completion]:
+        """Up to `n` samples in index order from the `first`-th on."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SamplerSetup:
     """What a sampler may need at construction and a Request does not carry."""
@@ -87,6 +103,8 @@ class SamplerSetup:
     # (problem id, right) -> text; given to the fake only
     progress: Callable[[str], None] | None = None
     # one line about slow preparations such as a download
+    history: Callable[[str], History] | None = None
+    # run folder -> its samples; raises UserError where there is no run
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,4 +91,4 @@ def doctor() -> dict[str, Any]:
         parts.append({"name": "cache", "ok": True, "detail": str(cache_dir())})
     except VervetError as error:
         parts.append({"name": "cache", "ok": False, "detail": str(error)})
-    return {"schema": "vervet.doctor/1", "sandbox": found.usable, "parts": parts}
+    return {"schema": "vervet.doctor/1", "sandbox": found.namespaces, "parts": parts}

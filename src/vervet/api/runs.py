@@ -23,6 +23,7 @@ from vervet.api.parts import (
     build_sampler,
     build_verifier,
     from_ledger,
+    refuse_imported,
     resolve,
     told,
     verifier_mark,
@@ -33,6 +34,7 @@ from vervet.engine.run import Drawing, Engine, Judging, Stop
 from vervet.errors import boundary
 from vervet.executors.local import Local
 from vervet.ledger import Extracted, Ledger, read, unsafe_filesystem, verifier_id, view
+from vervet.ledger.history import History
 from vervet.policies.fixed import Fixed
 from vervet.protocols import Executor, Sampler, SamplerSetup, SamplerTraits, Task, Verifier
 from vervet.records import Outcome, fingerprint
@@ -78,6 +80,7 @@ async def aresume(folder: Path | str, *, n: int | None = None, **options: Any) -
     """Async twin of :func:`resume`."""
     watch, _, _ = _split(options)
     given = settings({"n": n, **options}, "command line")
+    refuse_imported(Path(folder))
     return await _go(from_ledger(Path(folder), given), watch, draw=True, judge=True)
 
 
@@ -243,7 +246,7 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
                 engine.judging = Judging(executor, parts.verifier, key, {p.id: p for p in parts.problems})
             if watch.start:
                 watch.start(progress, str(parts.folder))
-            refresh = asyncio.create_task(_refresh_coverage(parts.folder, progress))
+            refresh = asyncio.create_task(_refresh_coverage(parts.folder, len(parts.problems), progress))
             try:
                 await engine.run()
             except BaseException as error:
@@ -314,6 +317,7 @@ def _drawing(parts: Parts, ledger: Ledger, watch: Watch) -> tuple[Drawing, Sampl
         run_dir=parts.folder,
         example=lambda problem_id, right: parts.task.example(by_id[problem_id], right),
         progress=watch.line,
+        history=History,
     )
     sampler = build_sampler(provider, name, parts.options, setup)
     traits: SamplerTraits = sampler.traits()
@@ -338,24 +342,21 @@ def _extract(task: Task) -> Callable[[str], Extracted | None]:
     return extract
 
 
-async def _refresh_coverage(folder: Path, progress: Progress) -> None:
+async def _refresh_coverage(folder: Path, problems: int, progress: Progress) -> None:
     """Coverage so far, from a reader of its own, never more than a twentieth of the time."""
     loop = asyncio.get_running_loop()
     pause = 1.0
     while True:
         await asyncio.sleep(pause)
         started = loop.time()
-        progress.coverage = await asyncio.to_thread(_coverage_now, folder)
+        solved = await asyncio.to_thread(_solved_now, folder)
+        progress.coverage = ((progress.stored_before + progress.stored) // problems, solved / problems)
         pause = max(2.0, 20 * (loop.time() - started))
 
 
-def _coverage_now(folder: Path) -> tuple[int, float] | None:
+def _solved_now(folder: Path) -> int:
     with Ledger.open(folder) as ledger:
-        counts = read.counts(ledger)
-    k = int(counts.n.max(initial=0))
-    if not k:
-        return None
-    return k, float((counts.c > 0).sum()) / max(1, int((counts.n > 0).sum()))
+        return read.solved(ledger, view(ledger))
 
 
 @contextlib.contextmanager
