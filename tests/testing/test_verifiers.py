@@ -123,7 +123,7 @@ class Takes(Exact):
 
 
 class Needy(Exact):
-    needs = ["sandbox"]  # type: ignore[assignment]
+    needs = ("sandbox",)  # type: ignore[assignment]
 
 
 class Lazy(Exact):
@@ -219,7 +219,7 @@ class Shares(Exact):
 
 class Blocks(Exact):
     async def verify(self, problem: Problem, answers: Sequence[str]) -> list[Verdict]:
-        time.sleep(1.3)
+        time.sleep(1.3)  # noqa: ASYNC251  that is what is broken
         return await super().verify(problem, answers)
 
 
