@@ -17,7 +17,9 @@ from vervet.testing.executors import BuildVerifier, Serial, conform_to_executor
 from vervet.testing.fakes import build_scripted
 
 
-@pytest.mark.parametrize("build", [Local, Serial, lambda build: Local(build, jobs_at_once=1)], ids=["local", "serial", "one"])
+@pytest.mark.parametrize(
+    "build", [Local, Serial, lambda build: Local(build, jobs_at_once=1)], ids=["local", "serial", "one"]
+)
 def test_shipped_executors_conform(build: executors.Build) -> None:
     conform_to_executor(build)
 

@@ -254,7 +254,7 @@ CONTROLS: dict[str, Control] = {
     "check_extract: recursion": (lambda: tasks.check_extract(Recursive, size=QUICK), "RecursionError"),
     "check_extract: empty": (lambda: tasks.check_extract(Eager, size=100), "holds no answer"),
     "check_linear: quadratic": (lambda: tasks.check_linear(Quadratic), r"on boxes it took .* s for"),
-    "check_linear: exponential": (lambda: tasks.check_linear(Exponential, size=64), r"linear"),
+    "check_linear: exponential": (lambda: tasks.check_linear(Exponential), "for 2[048] characters"),
     "check_canonical: one layer": (lambda: tasks.check_canonical(Peels, size=100), "of its own result"),
     "check_canonical: encodes": (lambda: tasks.check_canonical(Strict, size=100), "take any text"),
     "check_needs_no_data: a file": (lambda: tasks.check_needs_no_data(Needs), "without its data set"),
@@ -267,11 +267,8 @@ CONTROLS: dict[str, Control] = {
 
 
 @pytest.mark.parametrize("name", CONTROLS)
-def test_a_broken_task_is_caught(name: str, request: pytest.FixtureRequest) -> None:
+def test_a_broken_task_is_caught(name: str) -> None:
     assert_caught(CONTROLS[name])
-    if name == "check_needs_no_data: a socket":
-        guard = request.node.stash.get(next(k for k in request.node.stash._storage), None)
-        getattr(guard, "attempts", []).clear()
 
 
 def test_every_check_has_a_control() -> None:
@@ -281,4 +278,6 @@ def test_every_check_has_a_control() -> None:
 def test_growth_tells_linear_from_quadratic() -> None:
     grow = hostile.FAMILIES["digits"]
     assert hostile.growth(lambda text: sum(map(ord, text * 4)), grow) == ""
-    assert "characters" in hostile.growth(lambda text: [text.count("99") for _ in range(len(text) // 10)], grow, 1 << 16)
+    assert "characters" in hostile.growth(
+        lambda text: [text.count("98") for _ in range(len(text) // 10)], grow, 1 << 16
+    )

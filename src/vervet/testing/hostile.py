@@ -92,10 +92,14 @@ def texts(size: int = MEGABYTE) -> dict[str, str]:
 def growth(function: Callable[[str], object], grow: Callable[[int], str], size: int = MEGABYTE) -> str:
     """Empty where a function's time is roughly linear in its text up to `size`, else both times in words.
 
-    Processor time of this thread, doubling from 16 characters, so that an exponential function is noticed early. Times below
-    0.1 s are not judged: no quadratic function of a megabyte is that quick. A ratio that looks bad is measured again.
+    Processor time of this thread, from a few characters on, so that an exponential function is noticed early; then doubling.
+    Times below 0.1 s are not judged: no quadratic function of a megabyte is that quick. What looks bad is measured again.
     """
-    before, length = 0.0, 16
+    for length in range(4, 64, 4):
+        text = grow(length)
+        if _time(function, text) > _SLOW_S and (spent := _time(function, text)) > _SLOW_S:
+            return f"{spent:.2f} s for {length} characters"
+    before, length = 0.0, 64
     while length <= size:
         text = grow(length)
         spent = _time(function, text)

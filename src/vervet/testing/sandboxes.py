@@ -1,6 +1,7 @@
 """What every sandbox promises, as checks: see `vervet.protocols.Sandbox`.
 
-`build` makes a new sandbox each time it is called. Programs are `sh` and Python, which has to be reachable inside.
+`build` makes a new sandbox each time it is called. Programs are `sh` and PYTHON, which have to be
+reachable inside.
 With `isolated=False` the checks that only isolation can pass are left out; what remains holds for `--sandbox none` too.
 """
 
@@ -21,6 +22,8 @@ from vervet.protocols import Limits, Sandbox, SandboxJob, SandboxOutcome
 from vervet.testing._suite import LIMIT_S, Ticker, call, check_close, opened, require, run, run_all, short
 
 Build = Callable[[], Sandbox]
+PYTHON = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+# this interpreter, below any virtual environment
 ROOMY = Limits(cpu_s=20.0, wall_s=40.0)
 # for programs that reach no limit, on a busy machine too
 _HELD_S = 1.0
@@ -30,46 +33,20 @@ _MARK = "VERVET_CONFORMANCE_CANARY"
 
 
 def conform_to_sandbox(
-    build: Build,
-    *,
-    isolated: bool = True,
-    python: str = "",
-    canary: Path | None = None,
-    limit_s: float = 2 * LIMIT_S,
+    build: Build, *, isolated: bool = True, canary: Path | None = None, limit_s: float = 2 * LIMIT_S
 ) -> None:
     """Run every check of a sandbox.
 
     Args: isolated: it claims to keep programs from the host's files, network and processes.
-        python: the interpreter's path inside; "": this one's, below any virtual environment.
         canary: a file that everybody may read and no program may see; None: one is made in the temporary folder.
         limit_s: for one check.
     Raises: AssertionError that lists the broken promises.
     """
-    python = python or os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-    checks = [
-        call(check_streams, build, limit_s=limit_s),
-        call(check_endings, build, python=python, limit_s=limit_s),
-        call(check_missing_program, build, limit_s=limit_s),
-        call(check_files, build, limit_s=limit_s),
-        call(check_private_folder, build, limit_s=limit_s),
-        call(check_environment, build, limit_s=limit_s),
-        call(check_cpu_limit, build, python=python, limit_s=limit_s),
-        call(check_wall_limit, build, limit_s=limit_s),
-        call(check_memory_limit, build, python=python, limit_s=limit_s),
-        call(check_disk_limit, build, limit_s=limit_s),
-        call(check_output_limit, build, limit_s=limit_s),
-        call(check_concurrent, build, limit_s=limit_s),
-        call(check_cancel, build, limit_s=limit_s),
-        call(check_nothing_is_left, build, limit_s=limit_s),
-        call(check_close, build, lambda sandbox: sandbox.run(_sh("true"))),
-    ]
+    checks = [call(c, build, limit_s=limit_s) for c in CHECKS if c not in (check_close, check_canary)]
+    checks = [c for c in checks if isolated or c[0].__name__ not in ISOLATION]
     if isolated:
-        checks += [
-            call(check_network, build, python=python, limit_s=limit_s),
-            call(check_canary, build, canary=canary, limit_s=limit_s),
-            call(check_daemon_dies, build, limit_s=limit_s),
-        ]
-    run_all("sandbox", *checks)
+        checks.append(call(check_canary, build, canary=canary, limit_s=limit_s))
+    run_all("sandbox", *checks, call(check_close, build, lambda sandbox: sandbox.run(_sh("true"))))
 
 
 def _sh(script: str, *, stdin: bytes = b"", limits: Limits = ROOMY, **files: bytes) -> SandboxJob:
@@ -123,7 +100,7 @@ def check_streams(build: Build, *, limit_s: float = LIMIT_S) -> None:
     run(work, limit_s)
 
 
-def check_endings(build: Build, *, python: str, limit_s: float = LIMIT_S) -> None:
+def check_endings(build: Build, *, limit_s: float = LIMIT_S) -> None:
     """Exit codes and signals are told apart, and started says that the program began."""
     dies = "import ctypes; ctypes.string_at(0)"
 
@@ -136,14 +113,14 @@ def check_endings(build: Build, *, python: str, limit_s: float = LIMIT_S) -> Non
                     outcome.exit_code == code and outcome.signal is None,
                     f"`exit {code}` ends with that code: {short(outcome)}",
                 )
-            outcome = await _run(sandbox, SandboxJob((python, "-c", dies), limits=ROOMY))
+            outcome = await _run(sandbox, SandboxJob((PYTHON, "-c", dies), limits=ROOMY))
             require(
                 outcome.started and outcome.signal == 11 and outcome.exit_code is None,
                 f"a program that reads address 0 ends by signal 11: {outcome}",
             )
             for number in (6, 9, 15):
                 script = f"import os; os.kill(os.getpid(), {number}); print('still here')"
-                outcome = await _run(sandbox, SandboxJob((python, "-c", script), limits=ROOMY))
+                outcome = await _run(sandbox, SandboxJob((PYTHON, "-c", script), limits=ROOMY))
                 require(
                     outcome.signal == number and not outcome.stdout,
                     f"a program that sends itself signal {number} ends by it: {outcome}",
@@ -228,8 +205,7 @@ def check_canary(build: Build, *, canary: Path | None = None, limit_s: float = L
             f"../../../../../..{path}",
             f"/proc/self/cwd/../../../..{path}",
         ]
-        script = f"ln -s {path} link; cat link {' '.join(roads)}; head -c 100000 /proc/*/environ /proc/*/cmdline; true"
-        outcome = _one(build, _sh(script), limit_s)
+        outcome = _one(build, _sh(f"ln -s {path} link; cat link {' '.join(roads)}; true"), limit_s)
         require(outcome.started and outcome.exit_code == 0, f"a program that looks around ends well: {short(outcome)}")
         require(secret not in outcome.stdout + outcome.stderr, f"a program read the host's file {path}")
 
@@ -253,7 +229,7 @@ def check_environment(build: Build, *, limit_s: float = LIMIT_S) -> None:
     )
 
 
-def check_network(build: Build, *, python: str, limit_s: float = LIMIT_S) -> None:
+def check_network(build: Build, *, limit_s: float = LIMIT_S) -> None:
     """A program reaches neither a port of the host's nor an abstract Unix socket; there is no other network either."""
     name = f"\0vervet-{secrets.token_hex(8)}"
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as local:
@@ -274,7 +250,7 @@ def check_network(build: Build, *, python: str, limit_s: float = LIMIT_S) -> Non
             "except OSError:\n"
             "    print([])\n"
         )
-        outcome = _one(build, SandboxJob((python, "-c", script), limits=ROOMY), limit_s)
+        outcome = _one(build, SandboxJob((PYTHON, "-c", script), limits=ROOMY), limit_s)
         for listener in (server, local):
             with contextlib.suppress(BlockingIOError):
                 listener.accept()[0].close()
@@ -288,7 +264,7 @@ def check_network(build: Build, *, python: str, limit_s: float = LIMIT_S) -> Non
 # ------------------------------------------------------------------------------------------------------ limits
 
 
-def check_cpu_limit(build: Build, *, python: str, limit_s: float = LIMIT_S) -> None:
+def check_cpu_limit(build: Build, *, limit_s: float = LIMIT_S) -> None:
     """Processor time ends a program that computes, and one whose children compute; time asleep does not count."""
     limits = Limits(cpu_s=0.5, wall_s=40.0)
     spin = "while True: pass"
@@ -296,12 +272,12 @@ def check_cpu_limit(build: Build, *, python: str, limit_s: float = LIMIT_S) -> N
 
     async def work() -> None:
         async with opened(build) as sandbox:
-            for script in (spin, forks):
-                outcome = await _run(sandbox, SandboxJob((python, "-c", script), limits=limits))
-                require(outcome.limit == "cpu", f"a program that computes on ends by its cpu limit: {short(outcome)}")
-                require(outcome.started, "what a limit ended was started")
             slept = await _run(sandbox, _sh("sleep 1.2; echo done", limits=limits))
             require(slept.stdout == b"done\n", f"time asleep is no processor time: {short(slept)}")
+            for script in (spin, forks):
+                outcome = await _run(sandbox, SandboxJob((PYTHON, "-c", script), limits=limits))
+                require(outcome.limit == "cpu", f"a program that computes on ends by its cpu limit: {short(outcome)}")
+                require(outcome.started, "what a limit ended was started")
 
     run(work, limit_s)
 
@@ -316,19 +292,19 @@ def check_wall_limit(build: Build, *, limit_s: float = LIMIT_S) -> None:
     require(time.monotonic() - start < limit_s / 2, "a wall limit of 0.5 s takes effect soon")
 
 
-def check_memory_limit(build: Build, *, python: str, limit_s: float = LIMIT_S) -> None:
+def check_memory_limit(build: Build, *, limit_s: float = LIMIT_S) -> None:
     """A program that wants more memory than it may have does not get it; below the limit it does."""
     limits = Limits(cpu_s=20.0, wall_s=40.0, memory_mb=256)
 
     async def work() -> None:
         async with opened(build) as sandbox:
-            greedy = SandboxJob((python, "-c", "x = bytearray(1 << 30); print('got it')"), limits=limits)
+            greedy = SandboxJob((PYTHON, "-c", "x = bytearray(1 << 30); print('got it')"), limits=limits)
             outcome = await _run(sandbox, greedy)
             require(
                 outcome.exit_code != 0 and b"got it" not in outcome.stdout,
                 f"256 MB are the limit, and a program got 1024: {short(outcome)}",
             )
-            modest = SandboxJob((python, "-c", "x = bytearray(64 << 20); print('got it')"), limits=limits)
+            modest = SandboxJob((PYTHON, "-c", "x = bytearray(64 << 20); print('got it')"), limits=limits)
             require(await _output(sandbox, modest) == b"got it\n", "64 of 256 MB can be had")
 
     run(work, limit_s)
@@ -464,3 +440,27 @@ def _children() -> list[str]:
                 state = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
                 found += [pid] if state not in "ZX" else []
     return found
+
+
+CHECKS: tuple[Callable[..., None], ...] = (
+    check_streams,
+    check_endings,
+    check_missing_program,
+    check_files,
+    check_private_folder,
+    check_environment,
+    check_cpu_limit,
+    check_wall_limit,
+    check_memory_limit,
+    check_disk_limit,
+    check_output_limit,
+    check_concurrent,
+    check_cancel,
+    check_nothing_is_left,
+    check_close,
+    check_network,
+    check_canary,
+    check_daemon_dies,
+)
+ISOLATION = {"check_network", "check_canary", "check_daemon_dies"}
+"""Checks that only isolation can pass."""
