@@ -94,7 +94,9 @@ def draw(quantile: Callable[[Array], Array], problems: int, n: int, rng: np.rand
 # A cell is one simulation: a generator of {label: contained} dictionaries, one a run.
 
 
-def coverage_cell(name: str, problems: int, n: int, ks: tuple[int, ...]) -> Callable[[np.random.Generator], dict[str, bool]]:
+def coverage_cell(
+    name: str, problems: int, n: int, ks: tuple[int, ...]
+) -> Callable[[np.random.Generator], dict[str, bool]]:
     truth = true_coverage(DIFFICULTIES[name], np.array(ks))
 
     def run(rng: np.random.Generator) -> dict[str, bool]:
@@ -128,7 +130,9 @@ def true_coverage_cached(name: str, ks: tuple[int, ...]) -> Array:
     return _TRUTHS[name, ks]
 
 
-def fit_cell(name: str, model: str, space: str | None, problems: int, n: int) -> Callable[[np.random.Generator], dict[str, bool]]:
+def fit_cell(
+    name: str, model: str, space: str | None, problems: int, n: int
+) -> Callable[[np.random.Generator], dict[str, bool]]:
     quantile = DIFFICULTIES[name]
     if model == "exponentiated-power-law":
         grid = paper_grid(n)
@@ -149,7 +153,9 @@ def fit_cell(name: str, model: str, space: str | None, problems: int, n: int) ->
     return run
 
 
-def forecast_cell(quantile: Callable[[Array], Array], problems: int, n: int, ks: tuple[int, ...]) -> Callable[[np.random.Generator], dict[str, bool]]:
+def forecast_cell(
+    quantile: Callable[[Array], Array], problems: int, n: int, ks: tuple[int, ...]
+) -> Callable[[np.random.Generator], dict[str, bool]]:
     def run(rng: np.random.Generator) -> dict[str, bool]:
         p, counts = draw(quantile, problems, n, rng)
         model = Forecaster.fitted(counts.n, counts.c)
@@ -174,16 +180,26 @@ def cells(only: set[str]) -> Iterator[tuple[str, Callable[[], Callable[[np.rando
             yield f"band | {name} | P=100 n=100", lambda a=(name, 100, 100): band_cell(*a)
     if "fits" in only:
         for name in ("beta(0.2, 5)", "beta(0.5, 2)", "log-uniform 1e-5..1", "logit-normal(-2, 2)"):
-            for model, space in (("exponentiated-power-law", "log-coverage"), ("exponentiated-power-law", "coverage"), ("log-log", None)):
+            for model, space in (
+                ("exponentiated-power-law", "log-coverage"),
+                ("exponentiated-power-law", "coverage"),
+                ("log-log", None),
+            ):
                 label = f"fit | {model}{' in ' + space if space else ''} | {name} | P=100 n=100"
                 yield label, lambda a=(name, model, space, 100, 100): fit_cell(*a)
         for name in ("beta(0.2, 5)", "beta(0.5, 2)"):
-            yield f"fit | beta-binomial | {name} | P=100 n=100", lambda a=(name, "beta-binomial", None, 100, 100): fit_cell(*a)
+            yield (
+                f"fit | beta-binomial | {name} | P=100 n=100",
+                lambda a=(name, "beta-binomial", None, 100, 100): fit_cell(*a),
+            )
     if "forecast" in only:
         for kind, shelf in (("power-law tail", POWER_TAILS), ("other tail", OTHER_TAILS)):
             for name, quantile in shelf.items():
                 for n, ks in ((20, (1000, 10_000)), (100, (1000, 10_000)), (1000, (10_000,))):
-                    yield f"forecast | {kind} | {name} | P=128 n={n}", lambda a=(quantile, 128, n, ks): forecast_cell(*a)
+                    yield (
+                        f"forecast | {kind} | {name} | P=128 n={n}",
+                        lambda a=(quantile, 128, n, ks): forecast_cell(*a),
+                    )
 
 
 # ------------------------------------------------------------------------------------------------------------- state
@@ -223,7 +239,9 @@ def markdown(table: dict[str, dict[str, list[int]]]) -> str:
 
 
 def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
     return done.stdout.strip() or "unknown"
 
 
@@ -239,8 +257,15 @@ def main() -> None:
     if args.markdown:
         print(f"Commit {commit()}, seed {args.seed}, {args.runs} runs a cell, level {LEVEL:g}.\n\n{markdown(table)}")
         return
-    shares = {name: {k: {"contained": a / max(b, 1), "runs": b} for k, (a, b) in hits.items()} for name, hits in table.items()}
-    print(json.dumps({"benchmark": "calibration", "commit": commit(), "seed": args.seed, "level": LEVEL, "cells": shares}, indent=1))
+    shares = {
+        name: {k: {"contained": a / max(b, 1), "runs": b} for k, (a, b) in hits.items()} for name, hits in table.items()
+    }
+    print(
+        json.dumps(
+            {"benchmark": "calibration", "commit": commit(), "seed": args.seed, "level": LEVEL, "cells": shares},
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

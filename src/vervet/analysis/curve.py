@@ -81,7 +81,7 @@ def settle_design(counts: Counts, given: str | None) -> tuple[Design, list[str]]
         return stated, []
     shows = f"the counts look as if {seen.rule} ({seen.name})"
     if given is not None:
-        return stated, [f"{shows}; as design fixed, coverage is biased: too high where sampling ended on a PASS"]
+        return stated, [f"{shows}; as design fixed, coverage is biased: too high at k = 1, as sampling ended on a PASS"]
     return seen, [f"{shows}: the estimator for that design is used; give the design to say otherwise"]
 
 

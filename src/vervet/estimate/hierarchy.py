@@ -104,7 +104,7 @@ def draws(fit: Posterior, k: int, size: int = 4000, seed: int = 0) -> FloatArray
     chosen = rng.choice(len(fit.weights), size=size, p=fit.weights)
     count = np.zeros(size)
     for problems, chance in zip(fit.problems, solved(fit, k), strict=True):
-        count += rng.binomial(problems, chance[chosen])
+        count += problems if chance.min() >= 1.0 else rng.binomial(problems, chance[chosen])
     return np.asarray(count / fit.problems.sum())
 
 
@@ -126,14 +126,14 @@ def _alternatives() -> tuple[FloatArray, FloatArray]:
     from scipy.special import ndtr  # noqa: PLC0415
 
     mass, prior = _grid()
-    coarse = np.arange(_SHAPES**2).reshape(_SHAPES, _SHAPES)[::2, ::2].ravel()
+    coarse = np.arange(_SHAPES**2).reshape(_SHAPES, _SHAPES)[::3, ::3].ravel()
     blocks, priors = [], []
-    for zero in (0.1, 0.3, 0.5, 0.7, 0.9):
+    for zero in np.linspace(0.1, 0.9, 9):
         part = (1 - zero) * mass[coarse]
         part[:, 0] += zero
         blocks.append(part)
         priors.append(prior[coarse])
-    centre, width = np.meshgrid(np.linspace(-14, 2, 28), np.geomspace(0.4, 6, 16), indexing="ij")
+    centre, width = np.meshgrid(np.linspace(-14, 2, 17), np.geomspace(0.4, 6, 9), indexing="ij")
     centre, width = centre.reshape(-1, 1), width.reshape(-1, 1)
     blocks.append(np.diff(ndtr((LOGITS - centre) / width), axis=1, prepend=0.0, append=1.0))
     normal = -(((centre + 5) / 4) ** 2) / 2 - ((np.log(width / 2) / 0.7) ** 2) / 2

@@ -119,11 +119,11 @@ def draws_interval(  # noqa: PLR0917  the counts are one thing
     z = np.full(len(mean), normal_quantile(level))
     student = _student(variances, level)
     # The standard error is known well where k << n, and as badly as Student's quantile says at k = n / 2. Beyond, it
-    # falls with the estimate: one that is too low is too sure of itself and needs Student's way up, while down the
-    # normal quantile does (all seen in bench/calibration).
+    # falls with the estimate: one that is too low is too sure of itself and needs most of Student's way up, while down
+    # the normal quantile does (all seen in bench/calibration).
     known = np.mean(np.minimum(2 * k[:, None] / np.maximum(n, 1), 1.0), axis=1)
     beyond = np.mean(2 * k[:, None] > n, axis=1)
-    quantiles = Quantiles(z + known * (1 - beyond) * (student - z), z + known * (student - z))
+    quantiles = Quantiles(z + known * (1 - beyond) * (student - z), z + known * (1 - 0.4 * beyond) * (student - z))
     if pivots is not None:
         half = Quantiles((z + pivots.down) / 2, (z + pivots.up) / 2)
         quantiles = Quantiles(*(np.maximum(one, other) for one, other in zip(quantiles, half, strict=True)))
