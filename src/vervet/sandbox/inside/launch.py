@@ -7,13 +7,13 @@ container. The mounts live in the container's namespace and go with it; there is
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
 import signal
 import socket
 import sys
-import traceback
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -30,7 +30,7 @@ def _bare_packages() -> None:
 if __name__ == "__main__":
     _bare_packages()
 
-from vervet.sandbox.inside import cgroups, linux, programs, root, wire, zygote  # noqa: E402
+from vervet.sandbox.inside import cgroups, linux, root, wire, zygote  # noqa: E402
 
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 _UID_COUNT = 65536
@@ -43,6 +43,9 @@ def main() -> int:
     config = json.loads(sys.argv[1])
     os.environ.clear()
     sockets = {n: _socket(config["fds"][n]) for n in ("life", "control", "code", "tests")}
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (zygote.CALLS_FD, zygote.CODE_FD):
+        os.dup2(null, fd)
     try:
         warm()
         container = Container(config, sockets)
@@ -60,12 +63,15 @@ def main() -> int:
 
 
 def _socket(fd: int) -> socket.socket:
-    low = os.dup(fd)  # the driver may have had many files open: its numbers can be beyond the zygote's limit
+    # the driver's numbers can be anything: beyond the zygote's limit, or those that it reserves
+    low = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(fd)
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=low)
 
 
 def _one_line(error: BaseException) -> str:
+    import traceback
+
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})"
 
@@ -162,7 +168,7 @@ class Container:
                 wire.send(self._gate, b'"map"')
                 wire.receive(self._gate)
                 _become_root()
-            root.build(root.interpreter_paths(), [programs.BOX] if self._programs else [])
+            root.build(root.interpreter_paths(), [root.BOX] if self._programs else [])
             flags = _NAMESPACES | linux.CLONE_PARENT
             pid, _ = linux.clone(flags | (linux.CLONE_NEWUSER | linux.CLONE_NEWNS if powerful else 0))
             if pid == 0:
@@ -189,8 +195,11 @@ class Container:
                 socket.sethostname("vervet")
             names = ("control", "code", "tests")
             setup = zygote.Setup(self._isolated, message["many_uids"])
-            serve = programs.serve if self._programs else zygote.serve
-            serve(setup, self._inner, *(self._sockets[n] for n in names))
+            if self._programs:
+                from vervet.sandbox.inside import programs
+
+                programs.serve(setup, self._inner, *(self._sockets[n] for n in names))
+            zygote.serve(setup, self._inner, *(self._sockets[n] for n in names))
         except BaseException as error:
             try:
                 wire.send(self._sockets["control"], json.dumps({"error": _one_line(error)}).encode())
