@@ -45,7 +45,9 @@ def family(launcher: int) -> dict[str, int]:
     """Pids of one container: launcher, PID 1, tester and, if there is one, candidate."""
     [zygote] = children(launcher)
     inner = sorted(children(zygote))
-    return dict(zip(("launcher", "zygote", "compiler", "tester", "candidate"), (launcher, zygote, *inner), strict=False))
+    return dict(
+        zip(("launcher", "zygote", "compiler", "tester", "candidate"), (launcher, zygote, *inner), strict=False)
+    )
 
 
 @pytest.mark.parametrize("victim", ["launcher", "zygote", "compiler", "tester"])
@@ -133,7 +135,7 @@ bench.do(run())
 """
 
 
-@pytest.mark.parametrize("strength", strengths.NAMES)
+@pytest.mark.parametrize("strength", strengths.ALL)
 def test_a_killed_driver_takes_its_containers_with_it(strength, project_root):
     strengths.launcher(strength)
     driver = subprocess.Popen(

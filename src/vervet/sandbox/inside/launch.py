@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -69,6 +70,15 @@ def _socket(fd: int) -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=low)
 
 
+def _server(name: str) -> Callable[..., NoReturn]:
+    """What PID 1 does. Imported here, while our own files can still be seen, and only where it is needed."""
+    if name == "functions":
+        return zygote.serve
+    from vervet.sandbox.inside import programs
+
+    return programs.serve
+
+
 def _one_line(error: BaseException) -> str:
     import traceback
 
@@ -104,6 +114,7 @@ class Container:
     def __init__(self, config: dict[str, Any], sockets: dict[str, socket.socket]) -> None:
         self._isolated = config["kind"] == "namespaces"
         self._programs = config["serves"] == "programs"
+        self._serve = _server(config["serves"])
         self._sockets = sockets
         self._parent = os.getppid()
         self._group = cgroups.Group(config["memory_mb"]) if self._isolated else None
@@ -195,11 +206,7 @@ class Container:
                 socket.sethostname("vervet")
             names = ("control", "code", "tests")
             setup = zygote.Setup(self._isolated, message["many_uids"])
-            if self._programs:
-                from vervet.sandbox.inside import programs
-
-                programs.serve(setup, self._inner, *(self._sockets[n] for n in names))
-            zygote.serve(setup, self._inner, *(self._sockets[n] for n in names))
+            self._serve(setup, self._inner, *(self._sockets[n] for n in names))
         except BaseException as error:
             try:
                 wire.send(self._sockets["control"], json.dumps({"error": _one_line(error)}).encode())
