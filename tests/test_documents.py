@@ -1,4 +1,4 @@
-"""The JSON documents people rely on: every command's --json has the fields that the contract names, and nothing else on stdout."""
+"""The JSON documents people rely on: each has the fields that the contract names, and nothing else is on stdout."""
 
 from __future__ import annotations
 

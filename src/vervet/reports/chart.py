@@ -136,7 +136,7 @@ def _shape(entry: Entry, x: LogAxis, y: ShareAxis, name_y: float | None) -> Shap
         line=_line(full, x, y),
         thinner=_line([*full[-1:], *rest], x, y) if rest else "",
         band="" if single else _area([(p.k, p.low, p.high) for p in known], x, y),
-        draws="" if single else _area([(p.k, p.draws_low, p.draws_high) for p in known], x, y),
+        draws="" if single or entry.few else _area([(p.k, p.draws_low, p.draws_high) for p in known], x, y),
         undecided=_area([(p.k, p.floor, p.ceiling) for p in entry.path], x, y) if entry.curve.unknown else "",
         marks=tuple((round(x.at(p.k), 1), round(y.at(p.coverage or 0.0), 1)) for p in marks),
         whiskers=_whiskers(known[0], x, y) if single else "",

@@ -88,5 +88,7 @@ def _curve(axes: Any, entry: pages.Entry, runs: int) -> None:
     )
     if runs <= pages.FEW_RUNS:
         for low, high, alpha in (("low", "high", 0.13), ("draws_low", "draws_high", 0.22)):
+            if low == "draws_low" and entry.few:
+                continue
             bounds = [[getattr(p, name) for p in points] for name in (low, high)]
             axes.fill_between(ks, *bounds, color=_COLOURS[colour], alpha=alpha, linewidth=0)

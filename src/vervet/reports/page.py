@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vervet.analysis.curve import coverage
+from vervet.analysis.curve import FEW_PROBLEMS, coverage
 from vervet.records import Curve, CurvePoint
 from vervet.reports.subject import Subject, labels, task_name
 
@@ -35,6 +35,14 @@ class Entry:
     def cut(self) -> bool:
         """Whether the table goes further than the drawing."""
         return self.curve.points[-1].k > self.path[-1].k
+
+    @property
+    def few(self) -> bool:
+        """So few problems that the interval of these very problems is not drawn as a band.
+
+        Its width is an estimate too, and with few problems it jumps from one k to the next. The table has the numbers.
+        """
+        return self.curve.problems < FEW_PROBLEMS
 
     @property
     def last(self) -> CurvePoint | None:

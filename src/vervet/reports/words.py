@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vervet.analysis.curve import FEW_PROBLEMS
 from vervet.records import CurvePoint
 from vervet.reports.format import listed, number, percent, plural, round_percent
 from vervet.reports.page import Entry, Page
@@ -144,8 +145,14 @@ def general_caveats(page: Page) -> list[str]:
         "from; the narrow one is for these very problems, and holds only the chance of the draws. Each holds at one k "
         "at a time; bounds for the whole curve at once are in the table of numbers."
     )
+    few = any(entry.few for entry in page.entries)
+    short = (
+        f"With fewer than {FEW_PROBLEMS} problems only the wide band is drawn: how wide the narrow one is, so few "
+        "problems hardly tell. The table of numbers has both."
+    )
     out = [
         bands,
+        *([short] if few else []),
         "A PASS is worth what the verifier is worth: coverage counts answers that it accepts.",
     ]
     if len(page.entries) > 1:
