@@ -58,6 +58,15 @@ def test_impossible_options_are_refused(options):
         local("smollm2-135m", **options)
 
 
+def test_layers_cannot_go_to_a_gpu_that_is_not_there():
+    import xllamacpp
+
+    if any("GPU" in str(device["type"]) for device in xllamacpp.get_device_info()):
+        pytest.skip("not here: this machine has a GPU")
+    with pytest.raises(BadOption, match="gpu_layers"):
+        local("smollm2-135m", gpu_layers=4)
+
+
 def test_the_catalogue_is_known_without_fetching(tmp_path, monkeypatch):
     monkeypatch.setenv("VERVET_CACHE", str(tmp_path))
     for name, form in (("smollm2-135m", "chat"), ("gemma3-270m", "completion")):

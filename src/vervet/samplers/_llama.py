@@ -148,6 +148,14 @@ class Llama:
         self._server = None
 
 
+def require_gpu() -> None:
+    """Raises: BadOption where llama.cpp sees no GPU: it would go on without a word. Imports the extra."""
+    if not any("GPU" in str(device["type"]) for device in _library().get_device_info()):
+        raise BadOption(
+            "gpu_layers: this build of xllamacpp sees no GPU; install its GPU build or leave the option out"
+        )
+
+
 def _library() -> Any:
     """Import the extra. Its OpenMP spins at barriers by default: with 2 of 2 cores and one other busy process that cost
     a factor 2 to 5, a short spin costs nothing (measured), and the setting is read once, when the library is loaded."""

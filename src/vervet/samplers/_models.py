@@ -97,7 +97,7 @@ def resolve(name: str) -> LocalModel | Path | HubName:
         return path
     if match and not name.startswith((".", "~", "/")):
         return HubName(match[1], match[2] or "main", match[3] or "")
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean local/{near[0]}?" if near else f"known are {', '.join(f'local/{k}' for k in known)}."
     raise UnknownName(f"no local model {name!r}: {hint} A path to a .gguf file and local/OWNER/REPOSITORY work too")
 

@@ -28,7 +28,7 @@ from vervet.errors import BadOption, ServiceError
 from vervet.protocols import SamplerSetup, SamplerTraits
 from vervet.records import Completion, PromptForm, Reply, Request, Usage, derive_seed, prompt_to_json
 from vervet.samplers._gguf import read_head
-from vervet.samplers._llama import Choice, Llama, OutOfRoom, PromptTooLong, require, usable_threads
+from vervet.samplers._llama import Choice, Llama, OutOfRoom, PromptTooLong, require, require_gpu, usable_threads
 from vervet.samplers._models import HubName, LocalModel, cached_hub_file, hub_part, resolve
 
 CONTEXT = 32768
@@ -80,6 +80,8 @@ class Local:
         for option, value, least in (("threads", threads, 0), ("n_parallel", n_parallel, 1), ("context", context, 0)):
             if value < least:
                 raise BadOption(f"{option}={value}: expected at least {least}")
+        if gpu_layers:
+            require_gpu()
         self._model = resolve(name)
         self._name, self._setup = name, setup
         self._threads = threads or usable_threads()
@@ -92,7 +94,8 @@ class Local:
     def traits(self) -> SamplerTraits:
         """For the catalogue at once; a file's head is read, a hub file is fetched."""
         known = self._weights
-        return SamplerTraits(known.form, self._slots, 2, known.fingerprint, known.parameters)
+        # one request at a time: more would only wait here, be drained after Ctrl-C and be lost in a crash
+        return SamplerTraits(known.form, self._slots, 1, known.fingerprint, known.parameters)
 
     async def sample(self, request: Request) -> Reply:
         """Draw `request.n` samples; cancelling ends the work at the next token.
