@@ -59,6 +59,7 @@ def test_replay_conforms(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
+@pytest.mark.timeout(300)
 def test_local_conforms() -> None:
     """The real model, some forty texts of six tokens. False alarm: see DRAWS, 12 here; the seed is fixed."""
     pytest.importorskip("xllamacpp", reason="the extra `local` is not installed")
@@ -66,7 +67,7 @@ def test_local_conforms() -> None:
 
     params = Params(1.2, None, 6)
     request = Request("p", (Message("user", "Invent a name."),), params, first=0, n=1, run_seed=20240731)
-    build = lambda: Local("smollm2-135m", SamplerSetup(), threads=2, n_parallel=8)  # noqa: E731
+    build = lambda: Local("smollm2-135m", SamplerSetup(), threads=1, n_parallel=8)  # noqa: E731
     try:
         conform_to_sampler(build, request, seeded=True, draws=12)
     except ServiceError as error:
