@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import itertools
 import random
+import secrets
 import time
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def test_replay_conforms(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
+@pytest.mark.timeout(300)
 def test_local_conforms() -> None:
     """The real model, some forty texts of six tokens. False alarm: see DRAWS, 12 here; the seed is fixed."""
     pytest.importorskip("xllamacpp", reason="the extra `local` is not installed")
@@ -66,7 +68,7 @@ def test_local_conforms() -> None:
 
     params = Params(1.2, None, 6)
     request = Request("p", (Message("user", "Invent a name."),), params, first=0, n=1, run_seed=20240731)
-    build = lambda: Local("smollm2-135m", SamplerSetup(), threads=2, n_parallel=8)  # noqa: E731
+    build = lambda: Local("smollm2-135m", SamplerSetup(), threads=1, n_parallel=8)  # noqa: E731
     try:
         conform_to_sampler(build, request, seeded=True, draws=12)
     except ServiceError as error:
@@ -129,6 +131,13 @@ class Changes(Free):
 
     async def sample(self, request: Request) -> Reply:
         return self.change(await super().sample(request))
+
+
+class Unseeded(Changes):
+    """Draws that no seed decides."""
+
+    def change(self, reply: Reply) -> Reply:
+        return Reply(tuple(Completion(secrets.token_hex(8)) for _ in reply.completions))
 
 
 class TooMany(Changes):
@@ -269,7 +278,7 @@ CONTROLS: dict[str, Control] = {
     "check_variety: constant": (lambda: samplers.check_variety(Constant, REQUEST), "of different indexes"),
     "check_variety: copies": (lambda: samplers.check_variety(Copies, REQUEST), "a copy is no draw"),
     "check_no_cache: caches": (lambda: samplers.check_no_cache(Caches, REQUEST), "a cache"),
-    "check_seeded: is not": (lambda: samplers.check_seeded(Free, REQUEST), "gives equal texts|repeats"),
+    "check_seeded: is not": (lambda: samplers.check_seeded(Unseeded, REQUEST), "gives equal texts|repeats"),
     "check_seeded: by request": (
         lambda: samplers.check_seeded(Regroups, REQUEST, regroups=True),
         "alone or with others",
@@ -284,7 +293,6 @@ CONTROLS: dict[str, Control] = {
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_broken_sampler_is_caught(name: str) -> None:
-    """False alarms of the controls "is not" and "by request": at most 2 ** -12 and 2 ** -4 per seed, which is fixed."""
     assert_caught(CONTROLS[name])
 
 

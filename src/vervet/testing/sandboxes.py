@@ -370,10 +370,10 @@ async def _require_gone(mark: str, when: str) -> None:
         await asyncio.sleep(0.02)
 
 
-async def _appeared(mark: str) -> None:
-    """Wait until a program with this mark runs."""
+async def _appeared(command: str, count: int) -> None:
+    """Wait until so many processes run this very command."""
     end = time.monotonic() + _START_S
-    while not _alive(mark):
+    while _alive(command).count(command) < count:
         require(time.monotonic() < end, f"a program does not start within {_START_S:g} s")
         await asyncio.sleep(0.01)
 
@@ -390,7 +390,7 @@ def check_cancel(build: Build, *, limit_s: float = LIMIT_S) -> None:
     async def work() -> None:
         async with opened(build) as sandbox:
             task = asyncio.ensure_future(sandbox.run(_sh(f"sleep {mark} & sleep {mark}")))
-            await _appeared(f"sleep {mark}")
+            await _appeared(f"sleep {mark}", 2)
             task.cancel()
             await asyncio.wait([task], timeout=_GONE_S)
             require(task.done(), f"a cancelled run goes on for more than {_GONE_S:g} s")
