@@ -87,6 +87,14 @@ class SamplerSetup:
     # (problem id, right) -> text; given to the fake only
     progress: Callable[[str], None] | None = None
     # one line about slow preparations such as a download
+    notice: Callable[[str], None] | None = None
+    # one line that belongs to the run's result: what a server does not do, what was drawn again
+    base_urls: tuple[str, ...] = ()
+    # servers to use instead of the provider's own; several are replicas of one model. May hold keys: never stored, never shown
+    send_seed: bool = False
+    # the user gave the run a seed: pass seeds on to a server
+    max_in_flight: int | None = None
+    # requests at once that the user allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,8 @@ class SamplerTraits:
     # samples in one request at most
     max_in_flight: int = 64
     # requests at once at most
+    in_flight: int | None = None
+    # requests at once unless the user says otherwise; None: max_in_flight
     fingerprint: str = ""
     # hash of the weights where they are at hand
     parameters: int | None = None
@@ -110,7 +120,8 @@ class Sampler(Protocol):
     """Draws independent samples. One file a backend in `vervet.samplers`.
 
     Constructed as `Class(name, setup, **options)`: `name` is what follows "provider/", `options` come from -M and are
-    converted by the constructor's annotations. A class attribute `neutral_options` names those that cannot change a text.
+    converted by the constructor's annotations. A class attribute `neutral_options` names those that cannot change a text;
+    `takes_base_urls = True` says that it talks to servers which the user may name.
     """
 
     def traits(self) -> SamplerTraits:
@@ -125,6 +136,9 @@ class Sampler(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+    # optional: def drain(self) -> None: the run stops; what is out may finish, whatever waits comes back at once,
+    # with the completions there are, possibly none
 
 
 @runtime_checkable
