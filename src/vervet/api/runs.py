@@ -25,6 +25,7 @@ from vervet.api.parts import (
     from_ledger,
     resolve,
     told,
+    told_now,
     verifier_mark,
 )
 from vervet.config import from_environment, from_file, settings
@@ -235,7 +236,7 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
         closing: list[Sampler | Executor] = []
         try:
             if draw:
-                engine.drawing, sampler = _drawing(parts, ledger, watch)
+                engine.drawing, sampler = _drawing(parts, ledger, watch, progress)
                 closing.append(sampler)
             if judge:
                 executor = Local(build_verifier)
@@ -297,7 +298,7 @@ def _describe(ledger: Ledger, parts: Parts, verifier: Verifier) -> int:
             ledger.set_meta("verifier", mark)
             spec = {k: v for k, v in parts.verifier.settings.items() if k != "sandbox"}
             ledger.set_meta("verifier_spec", {"name": parts.verifier.name, "settings": spec})
-            ledger.set_meta("settings", parts.options.given() | {"n": parts.options.n or BUILT_IN_N})
+            ledger.set_meta("settings", told_now(parts.options) | {"n": parts.options.n or BUILT_IN_N})
             ledger.set_meta("chosen", [p.id for p in parts.problems])
             ledger.set_meta("vervet", __version__)
         elif parts.options.n:
@@ -307,13 +308,17 @@ def _describe(ledger: Ledger, parts: Parts, verifier: Verifier) -> int:
     return key
 
 
-def _drawing(parts: Parts, ledger: Ledger, watch: Watch) -> tuple[Drawing, Sampler]:
+def _drawing(parts: Parts, ledger: Ledger, watch: Watch, progress: Progress) -> tuple[Drawing, Sampler]:
     provider, name = plugins.split_model(parts.config.model)
     by_id = {p.id: p for p in parts.problems}
     setup = SamplerSetup(
         run_dir=parts.folder,
         example=lambda problem_id, right: parts.task.example(by_id[problem_id], right),
         progress=watch.line,
+        notice=progress.notices.append,
+        base_urls=parts.options.base_url or (),
+        send_seed=parts.config.seed is not None,
+        max_in_flight=parts.options.max_in_flight,
     )
     sampler = build_sampler(provider, name, parts.options, setup)
     traits: SamplerTraits = sampler.traits()
@@ -325,7 +330,9 @@ def _drawing(parts: Parts, ledger: Ledger, watch: Watch) -> tuple[Drawing, Sampl
         params=parts.config.params,
         run_seed=ledger.run_seed,
         max_n=min(traits.max_n, n),
-        max_in_flight=min(parts.options.max_in_flight or traits.max_in_flight, traits.max_in_flight),
+        max_in_flight=min(
+            parts.options.max_in_flight or traits.in_flight or traits.max_in_flight, traits.max_in_flight
+        ),
     )
     return drawing, sampler
 
