@@ -25,7 +25,9 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, vervet.C
     out = []
     for seed in range(RUNS):
         options = {"difficulty_seed": seed, "batch": N}
-        run = vervet.run(str(task), model=f"fake/beta={A},{B}", n=N, seed=seed, out=folder / str(seed), model_options=options)
+        run = vervet.run(
+            str(task), model=f"fake/beta={A},{B}", n=N, seed=seed, out=folder / str(seed), model_options=options
+        )
         out.append((seed, vervet.coverage(run.counts(), k=[1, K])))
         run.close()
     return out
@@ -54,7 +56,9 @@ def these(seed: int, k: int) -> float:
 
 
 @pytest.mark.parametrize(("point", "k"), [(0, 1), (1, K)])
-def test_the_population_interval_contains_the_true_curve(curves: list[tuple[int, vervet.Curve]], point: int, k: int) -> None:
+def test_the_population_interval_contains_the_true_curve(
+    curves: list[tuple[int, vervet.Curve]], point: int, k: int
+) -> None:
     """60 runs at 95 %: fewer than 50 hits has probability 2e-4 (binomial, p = .95), and still 0.7 % if it were .92."""
     assert contained(curves, population(A, B, k), ("low", "high"), point) >= 50
 
@@ -65,7 +69,10 @@ def test_the_draws_interval_contains_the_curve_of_these_problems(
 ) -> None:
     """Same odds; it is narrower, because the problems are given."""
     assert contained(curves, lambda seed: these(seed, k), ("draws_low", "draws_high"), point) >= 50
-    widths = [(c.points[point].high - c.points[point].low, c.points[point].draws_high - c.points[point].draws_low) for _, c in curves]  # type: ignore[operator]
+    widths = [
+        (c.points[point].high - c.points[point].low, c.points[point].draws_high - c.points[point].draws_low)
+        for _, c in curves
+    ]  # type: ignore[operator]
     assert np.mean([d < w for w, d in widths]) > 0.9
 
 

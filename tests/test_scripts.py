@@ -71,7 +71,7 @@ def test_a_sound_tree_has_no_findings(check_tree: ModuleType, tmp_path: Path) ->
         ("src/vervet/a.py", "# TO" + "DO later\n", "src/vervet/a.py:1 says TODO"),
         ("src/vervet/a.py", "x = 1\n" * 601, "src/vervet/a.py has 601 lines"),
         ("CHANGELOG.md", "# Changes\n\n## 1.1.0\n", "CHANGELOG.md begins with 1.1.0"),
-        ("src/vervet/__init__.py", '__version__ = "0.9"\n', "src/vervet/__init__.py says 0.9"),
+        ("src/vervet/version.py", '__version__ = "0.9"\n', "src/vervet/version.py says 0.9"),
     ],
 )
 def test_each_fault_is_found_once(check_tree: ModuleType, tmp_path: Path, name: str, text: str, finding: str) -> None:

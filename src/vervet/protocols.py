@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from vervet.records import (
+    Completion,
     DataSource,
     Job,
     JobResult,
@@ -77,6 +78,21 @@ class Task(Protocol):
         ...
 
 
+class History(Protocol):
+    """The stored samples of another run; `replay` serves them again."""
+
+    form: PromptForm
+    # of its prompts
+    fingerprint: str
+    # identifies the run: its config and its seed
+
+    def completions(self, problem_id: str, first: int, n: int) -> Sequence[Completion]:
+        """Up to `n` samples in index order from the `first`-th on."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SamplerSetup:
     """What a sampler may need at construction and a Request does not carry."""
@@ -95,6 +111,8 @@ class SamplerSetup:
     # the user gave the run a seed: pass seeds on to a server
     max_in_flight: int | None = None
     # requests at once that the user allows
+    history: Callable[[str], History] | None = None
+    # run folder -> its samples; raises UserError where there is no run
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +125,12 @@ class SamplerTraits:
     # samples in one request at most
     max_in_flight: int = 64
     # requests at once at most
-    in_flight: int | None = None
-    # requests at once unless the user says otherwise; None: max_in_flight
     fingerprint: str = ""
     # hash of the weights where they are at hand
     parameters: int | None = None
     # number of weights, where known
+    in_flight: int | None = None
+    # requests at once unless the user says otherwise; None: max_in_flight
 
 
 @runtime_checkable
@@ -137,8 +155,11 @@ class Sampler(Protocol):
 
     async def aclose(self) -> None: ...
 
-    # optional: def drain(self) -> None: the run stops; what is out may finish, whatever waits comes back at once,
-    # with the completions there are, possibly none
+    # optional, where a server may surprise:
+    #   def drain(self) -> None: the run stops; what is out may finish, whatever waits comes back at once, with the
+    #       completions there are, possibly none
+    #   async def probe(self, form: PromptForm) -> dict: a few questions at a run's start; the plain JSON is kept with the run
+    #   def adopt(self, found: Mapping) -> None: sample in the way that a probe, also an earlier run's, has shown to be right
 
 
 @runtime_checkable

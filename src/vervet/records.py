@@ -406,6 +406,9 @@ class CurvePoint:
     floor: float
     ceiling: float
     # all problems: censored ones at pass@n and at 1, unknowns as FAIL and as PASS
+    band_low: float | None = None
+    band_high: float | None = None
+    # for the population like low and high, but holding at every k of the curve at once
 
 
 @dataclass(frozen=True, slots=True)

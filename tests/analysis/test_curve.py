@@ -17,6 +17,7 @@ from vervet.records import Counts
 
 FILES = sorted(path.stem for path in COUNTS.glob("*.csv"))
 FIELDS = ["k", "coverage", "low", "high", "draws_low", "draws_high", "se", "problems", "censored", "floor", "ceiling"]
+BANDS = ["band_low", "band_high"]
 
 
 def counts_of(n: list[int], c: list[int], unknown: list[int] | None = None) -> Counts:
@@ -62,7 +63,7 @@ def test_the_document_has_the_contracts_fields() -> None:
     source = document["sources"][1]
     wanted = {"source", "problems", "n_min", "n_max", "samples", "unknown", "never_solved", "design", "level"}
     assert set(source) == wanted | {"warnings", "points"}
-    assert list(source["points"][0]) == FIELDS
+    assert list(source["points"][0]) == FIELDS + BANDS
     assert curve.to_dict()["sources"] == [source]
 
 

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from vervet.estimate.coverage import check_grid, check_level, default_grid, floor_and_ceiling, pass_curve
-from vervet.estimate.intervals import draws_interval, population_interval
+from vervet.estimate.bootstrap import band_quantile
+from vervet.estimate.coverage import check_grid, check_level, default_grid, floor_and_ceiling
+from vervet.estimate.designs import Design, check, known_to, parse, pass_curve_of, recognise
+from vervet.estimate.intervals import draws_interval, population_interval, score_interval, stopped_draws_interval
 from vervet.estimate.pivots import simulate
-from vervet.records import Counts, Curve, CurvePoint, IntArray
+from vervet.records import Counts, Curve, CurvePoint, FloatArray, IntArray
 
 FEW_PROBLEMS = 30
 # below this no interval for the population keeps its level for every kind of problem set
+_BAND_CELLS = 2_000_000
+# (ks x problems) beyond which bands are left out of a curve: they would take longer than the curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +38,26 @@ def coverage(
     """Mean over problems of pass@k, for each k.
 
     Args: k: draws, one or several (default: 1, 2, 5, 10, ... up to the largest n, and the smallest n).
-    design: how the samples were collected, if the counts do not say.
+    design: how the samples were collected (fixed, first-pass, m-passes=M, blocks=B), over what the counts say. Counts
+    that call themselves fixed but plainly show a stopping rule are treated by that rule, with a warning, unless it is
+    given.
     Returns: a point for each k. The estimate stands on the problems with n >= k, and is None where there are none.
-    Raises: BadOption for k < 1 or a level outside (0, 1). Never TooFewSamples.
+    After a stopping rule it stands on all problems, and is None where a problem was given up before k.
+    Raises: BadOption for k < 1, a level outside (0, 1), or the adaptive design, for which no estimator is unbiased.
+    Never TooFewSamples.
     """
     check_level(level)
     grid = default_grid(counts.n) if k is None else check_grid(k)
-    floor, ceiling = floor_and_ceiling(counts.n, counts.c, counts.unknown, grid)
-    rows = [row for ks in _same_problems(counts.n, grid) for row in _estimates(counts, ks, level)]
-    points = (_point(len(counts), *cells) for cells in zip(grid, rows, floor, ceiling, strict=True))
+    rule, remarks = settle_design(counts, design)
+    check(rule, counts.n, counts.c)
+    values = pass_curve_of(rule, counts.n, counts.c, grid)
+    known = known_to(rule, counts.n, counts.c)
+    rows: list[Row] = []
+    for part in _same_problems(known, grid):
+        rows += _estimates(rule, counts, values[part], known, grid[part], level)
+    bands = _bands(values, known, grid, rows, level)
+    floor, ceiling = _bounds(rule, counts, values, known, grid)
+    points = [_point(len(counts), *cells) for cells in zip(grid, rows, bands, floor, ceiling, strict=True)]
     return Curve(
         source=counts.source,
         problems=len(counts),
@@ -51,39 +66,101 @@ def coverage(
         samples=int(counts.n.sum() + counts.unknown.sum()),
         unknown=int(counts.unknown.sum()),
         never_solved=int(np.sum(counts.c == 0)),
-        design=design or counts.design,
+        design=rule.name,
         level=level,
         points=tuple(points),
-        warnings=tuple(_warnings(counts, grid)),
+        warnings=tuple(remarks + _warnings(counts, known, grid)),
     )
 
 
-def _same_problems(n: IntArray, grid: IntArray) -> list[IntArray]:
-    """The grid cut into runs of k that stand on the same problems (one run where n is the same everywhere)."""
-    usable = np.searchsorted(np.sort(n), grid, side="left")
-    return np.split(grid, np.flatnonzero(np.diff(usable)) + 1)
+def settle_design(counts: Counts, given: str | None) -> tuple[Design, list[str]]:
+    """The design to use, and a remark where it was recognised in the counts rather than stated."""
+    stated = parse(given or counts.design)
+    seen = recognise(counts.n, counts.c) if stated.kind == "fixed" else None
+    if seen is None:
+        return stated, []
+    shows = f"the counts look as if {seen.rule} ({seen.name})"
+    if given is not None:
+        return stated, [f"{shows}; as design fixed, coverage is biased: too high at k = 1, as sampling ended on a PASS"]
+    return seen, [f"{shows}: the estimator for that design is used; give the design to say otherwise"]
 
 
-Row = tuple[int, tuple[float | None, ...]]
-"""Problems used, and (coverage, low, high, draws_low, draws_high, se)."""
+def _same_problems(known: IntArray, grid: IntArray) -> list[IntArray]:
+    """Positions in the grid, cut into runs of k that stand on the same problems."""
+    usable = np.searchsorted(np.sort(known), grid, side="left")
+    return np.split(np.arange(len(grid)), np.flatnonzero(np.diff(usable)) + 1)
 
 
-def _estimates(counts: Counts, ks: IntArray, level: float) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Estimates at one k."""
+
+    used: int
+    # problems they stand on
+    numbers: tuple[float | None, ...]
+    # coverage, low, high, draws_low, draws_high, se
+
+
+_NOTHING = Row(0, (None,) * 6)
+
+
+def _estimates(  # noqa: PLR0917  one row of each array belongs together
+    rule: Design, counts: Counts, values: FloatArray, known: IntArray, ks: IntArray, level: float
+) -> list[Row]:
     """One row for each k of a run that stands on the same problems."""
-    usable = counts.n >= ks[0]
-    n, c = counts.n[usable], counts.c[usable]
-    if len(n) == 0:
-        return [(0, (None,) * 6)] * len(ks)
-    values = pass_curve(n, c, ks)
-    pivots = simulate(n, c, ks, level)
-    wide = population_interval(values, level, pivots and pivots.population)
-    own = draws_interval(n, c, ks, values, level, pivots and pivots.draws)
+    usable = known >= ks[0]
+    # a problem that was given up under a stopping rule cannot be left out: those that stopped early would stay in
+    if not usable.any() or (rule.kind != "fixed" and not usable.all()):
+        return [_NOTHING] * len(ks)
+    n, c, values = counts.n[usable], counts.c[usable], values[:, usable]
+    if rule.kind == "fixed":
+        pivots = simulate(n, c, ks, level)
+        wide = population_interval(values, level, pivots and pivots.population)
+        own = draws_interval(n, c, ks, values, level, pivots and pivots.draws)
+    else:
+        wide = population_interval(values, level)
+        own = stopped_draws_interval(values, level)
     table = np.stack([values.mean(axis=1), wide.low, wide.high, own.low, own.high, wide.se], axis=1)
-    return [(len(n), tuple(float(x) for x in row)) for row in table]
+    return [Row(len(n), tuple(float(x) for x in row)) for row in table]
 
 
-def _point(problems: int, k: int, row: Row, floor: float, ceiling: float) -> CurvePoint:
-    used, (mean, low, high, draws_low, draws_high, se) = row
+Band = tuple[float | None, float | None]
+
+
+def _bands(values: FloatArray, known: IntArray, grid: IntArray, rows: list[Row], level: float) -> list[Band]:
+    """Bounds that hold at every k at once, for the population: never inside the interval at one k."""
+    inside = [i for i, row in enumerate(rows) if row.used > 1 and row.numbers[5]]
+    alone: list[Band] = [(row.numbers[1], row.numbers[2]) for row in rows]
+    if values.size > _BAND_CELLS or len(inside) < 2:
+        return alone
+    used = np.array([rows[i].used for i in inside])
+    mean, se = (np.array([float(rows[i].numbers[j] or 0.0) for i in inside]) for j in (0, 5))
+    usable = known >= grid[inside][:, None]
+    residuals = np.where(usable, values[inside] - mean[:, None], 0.0) / (used * se)[:, None]
+    z = band_quantile(residuals, level)
+    trials = np.maximum(mean * (1 - mean) / se**2, used)
+    low, high = score_interval(mean * trials, trials, z, z)
+    for i, one, other in zip(inside, low, high, strict=True):
+        least, most = rows[i].numbers[1], rows[i].numbers[2]
+        alone[i] = (min(float(one), least or 0.0), max(float(other), 1.0 if most is None else most))
+    return alone
+
+
+def _bounds(
+    rule: Design, counts: Counts, values: FloatArray, known: IntArray, grid: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Floor and ceiling. Under a stopping rule an undecided sample could have ended it: only the ends are certain."""
+    if rule.kind == "fixed":
+        return floor_and_ceiling(counts.n, counts.c, counts.unknown, grid)
+    short = known < grid[:, None]
+    high = np.where(short | (counts.unknown > 0), 1.0, values)
+    return values.mean(axis=1), np.maximum(high.mean(axis=1), values.mean(axis=1))
+
+
+def _point(  # noqa: PLR0917  the cells of one point
+    problems: int, k: int, row: Row, band: Band, floor: float, ceiling: float
+) -> CurvePoint:
+    mean, low, high, draws_low, draws_high, se = row.numbers
     return CurvePoint(
         k=int(k),
         coverage=mean,
@@ -92,14 +169,16 @@ def _point(problems: int, k: int, row: Row, floor: float, ceiling: float) -> Cur
         draws_low=draws_low,
         draws_high=draws_high,
         se=se,
-        problems=used,
-        censored=problems - used,
+        problems=row.used,
+        censored=problems - row.used,
         floor=float(floor),
         ceiling=float(ceiling),
+        band_low=band[0],
+        band_high=band[1],
     )
 
 
-def _warnings(counts: Counts, grid: IntArray) -> list[str]:
+def _warnings(counts: Counts, known: IntArray, grid: IntArray) -> list[str]:
     """What a careful colleague would say before the number is printed."""
     problems, never, unknown = len(counts), int(np.sum(counts.c == 0)), int(counts.unknown.sum())
     out = []
@@ -109,7 +188,7 @@ def _warnings(counts: Counts, grid: IntArray) -> list[str]:
         out.append(f"{unknown} samples are undecided (pending or UNKNOWN): floor and ceiling show their weight")
     if np.any(counts.n == 0):
         out.append(f"{int(np.sum(counts.n == 0))} of {problems} problems have no decided sample")
-    top = int(counts.n.min())
+    top = int(known.min())
     if np.any(grid > top):
         out.append(f"beyond k = {top} some problems have fewer than k samples: those points stand on the others only")
     if never == problems:

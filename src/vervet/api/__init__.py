@@ -11,12 +11,14 @@ twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
+from vervet.api.probing import probe
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
-from vervet.api.statistics import coverage, report, sources
-from vervet.api.transfer import export, import_samples
+from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
+from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
 __all__ = [
+    "Exported",
     "Imported",
     "Run",
     "Verified",
@@ -25,13 +27,18 @@ __all__ = [
     "arun",
     "averify",
     "check_ledger",
+    "compare",
     "coverage",
     "doctor",
     "export",
+    "fit",
+    "forecast",
     "import_samples",
     "list_models",
     "list_tasks",
     "open_run",
+    "plan",
+    "probe",
     "report",
     "resume",
     "run",

@@ -57,6 +57,10 @@ class Run:
         """Totals of the run."""
         return read.facts(self._ledger, view(self._ledger, verifier))[0]
 
+    def verifiers(self) -> list[dict[str, Any]]:
+        """Name, version, settings and fingerprint of every verifier that judged here."""
+        return read.verifiers(self._ledger)
+
     def settings(self) -> dict[str, Any]:
         """What the run was told when it was last run, plain JSON."""
         told: dict[str, Any] = self._ledger.meta("settings", {})
@@ -88,6 +92,9 @@ class Run:
     def _missing(self) -> int:
         """Samples that the run was last asked for and does not hold."""
         n = self.settings().get("n", 0)
+        if not n:
+            # an imported run was never asked for anything
+            return 0
         chosen = set(self._ledger.meta("chosen", []))
         rows = read.stored(self._ledger)
         return sum(max(0, n - row.count) for p, row in rows.items() if p in chosen)

@@ -6,18 +6,22 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vervet import plugins
 from vervet.config import Settings, settings
 from vervet.engine.progress import Progress
 from vervet.errors import BadOption, UserError, boundary
 from vervet.ledger import Ledger
+from vervet.ledger.history import History
 from vervet.protocols import Sampler, SamplerSetup, Task, Verifier
 from vervet.records import Config, Params, Problem, Prompt, PromptForm, VerifierSpec, fingerprint
 from vervet.samplers._secrets import public_url
+from vervet.tasks.imported import Imported
 
 BUILT_IN_N = 1
+IMPORTED = "imported"
+# stands for the model, the verifier, and where it is not known the task, of samples that were made elsewhere
 _LOCATION_OPTIONS = ("path",)
 # task options that say where data is; what the data is, its fingerprint says
 
@@ -71,7 +75,7 @@ def resolve(task_name: str | type[Any], model: str, given: Settings, folder: Pat
         source, everything = task.source(), list(task.problems())
     provider, model_name = plugins.split_model(model)
     # weights may have to be fetched to know their fingerprint; the sampler itself is built later
-    setup = SamplerSetup(progress=watch.line, base_urls=given.base_url or ())
+    setup = SamplerSetup(progress=watch.line, history=History, base_urls=given.base_url or ())
     traits = build_sampler(provider, model_name, given, setup).traits()
     neutral: frozenset[str] = getattr(
         plugins.resolve("samplers", provider, dotted=True), "neutral_options", frozenset()
@@ -114,11 +118,9 @@ def from_ledger(folder: Path, given: Settings) -> Parts:
         stored = [ledger.problem(p) for p in ledger.problem_keys() if p in chosen]
         own = VerifierSpec(**ledger.meta("verifier_spec"))
         # a name out of a ledger resolves to built-ins and entry points only
-        plugins.resolve("verifiers", own.name)
-        plugins.resolve("samplers", plugins.split_model(config.model)[0])
-        meta, run_seed = ledger.meta("task_options", {}), ledger.run_seed
-    target = plugins.resolve("tasks", config.task)
-    task: Task = plugins.build(target, f"task {config.task!r}", options=meta)
+        _resolve_names(folder, config, own, given)
+        meta, run_seed, extractor = ledger.meta("task_options", {}), ledger.run_seed, ledger.meta("extractor", "")
+    task = _task_of(config, meta, extractor)
     return Parts(
         folder=folder,
         config=config,
@@ -131,6 +133,48 @@ def from_ledger(folder: Path, given: Settings) -> Parts:
     )
 
 
+def _resolve_names(folder: Path, config: Config, own: VerifierSpec, given: Settings) -> None:
+    provider = plugins.split_model(config.model)[0]
+    if provider != IMPORTED:
+        plugins.resolve("samplers", provider)
+    if own.name != IMPORTED:
+        plugins.resolve("verifiers", own.name)
+    elif given.verifier in (None, IMPORTED):
+        raise UserError(f"{folder} was imported with its verdicts: to judge it anew, name a --verifier")
+
+
+def _task_of(config: Config, options: Mapping[str, Any], extractor: str) -> Task:
+    """The run's task; where the answers came with the samples, one that leaves them as they are."""
+    if config.task == IMPORTED:
+        return Imported()
+    target = plugins.resolve("tasks", config.task)
+    task: Task = plugins.build(target, f"task {config.task!r}", options=options)
+    if extractor.startswith(f"{Imported.extractor}+"):
+        return cast("Task", Answered(task, extractor))
+    return task
+
+
+class Answered:
+    """A task whose run brought its answers along: under another extractor's name they would be looked for again."""
+
+    def __init__(self, task: Task, extractor: str) -> None:
+        self._task = task
+        self.extractor = extractor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+
+def refuse_imported(folder: Path) -> None:
+    """Raises: UserError where the run's samples were made elsewhere: there is no model to draw more from."""
+    with Ledger.open(folder) as ledger:
+        model = ledger.config.model
+    if plugins.split_model(model)[0] == IMPORTED:
+        raise UserError(
+            f"{folder} was imported and cannot be sampled further: `vervet verify` judges it, `vervet run` draws"
+        )
+
+
 def _task(name: str | type[Any], options: dict[str, Any]) -> tuple[Task, str]:
     """The task and its name; a data file as a name becomes the option `path`."""
     if not isinstance(name, str):
@@ -141,6 +185,13 @@ def _task(name: str | type[Any], options: dict[str, Any]) -> tuple[Task, str]:
         name = "jsonl"
     task: Task = plugins.build(plugins.resolve("tasks", name, dotted=True), f"task {name!r}", options=options)
     return task, name
+
+
+def resolve_task(name: str | type[Any], given: Mapping[str, Any]) -> tuple[Task, str, dict[str, Any], VerifierSpec]:
+    """The task behind a name, its name, its options as plain JSON, and its verifier: for samples that are there already."""
+    options = _plain(given)
+    task, known = _task(name, options)
+    return task, known, options, _verifier_spec(task.verifier, Settings())
 
 
 def build_sampler(provider: str, name: str, given: Settings, setup: SamplerSetup) -> Sampler:

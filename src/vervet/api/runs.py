@@ -23,17 +23,20 @@ from vervet.api.parts import (
     build_sampler,
     build_verifier,
     from_ledger,
+    refuse_imported,
     resolve,
     told,
     told_now,
     verifier_mark,
 )
 from vervet.config import from_environment, from_file, settings
+from vervet.engine.plan import total
 from vervet.engine.progress import Progress
 from vervet.engine.run import Drawing, Engine, Judging, Stop
-from vervet.errors import boundary
+from vervet.errors import ServiceError, boundary
 from vervet.executors.local import Local
 from vervet.ledger import Extracted, Ledger, read, unsafe_filesystem, verifier_id, view
+from vervet.ledger.history import History
 from vervet.policies.fixed import Fixed
 from vervet.protocols import Executor, Sampler, SamplerSetup, SamplerTraits, Task, Verifier
 from vervet.records import Outcome, fingerprint
@@ -79,6 +82,7 @@ async def aresume(folder: Path | str, *, n: int | None = None, **options: Any) -
     """Async twin of :func:`resume`."""
     watch, _, _ = _split(options)
     given = settings({"n": n, **options}, "command line")
+    refuse_imported(Path(folder))
     return await _go(from_ledger(Path(folder), given), watch, draw=True, judge=True)
 
 
@@ -238,13 +242,14 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
             if draw:
                 engine.drawing, sampler = _drawing(parts, ledger, watch, progress)
                 closing.append(sampler)
+                await _probe(sampler, parts, ledger, engine.drawing)
             if judge:
                 executor = Local(build_verifier)
                 closing.append(executor)
                 engine.judging = Judging(executor, parts.verifier, key, {p.id: p for p in parts.problems})
             if watch.start:
                 watch.start(progress, str(parts.folder))
-            refresh = asyncio.create_task(_refresh_coverage(parts.folder, progress))
+            refresh = asyncio.create_task(_refresh_coverage(parts.folder, len(parts.problems), progress))
             try:
                 await engine.run()
             except BaseException as error:
@@ -319,6 +324,7 @@ def _drawing(parts: Parts, ledger: Ledger, watch: Watch, progress: Progress) -> 
         base_urls=parts.options.base_url or (),
         send_seed=parts.config.seed is not None,
         max_in_flight=parts.options.max_in_flight,
+        history=History,
     )
     sampler = build_sampler(provider, name, parts.options, setup)
     traits: SamplerTraits = sampler.traits()
@@ -337,6 +343,29 @@ def _drawing(parts: Parts, ledger: Ledger, watch: Watch, progress: Progress) -> 
     return drawing, sampler
 
 
+async def _probe(sampler: Sampler, parts: Parts, ledger: Ledger, drawing: Drawing) -> None:
+    """Ask a server that is new to the run what it does, and sample accordingly. Nothing is asked where nothing is missing."""
+    probe, adopt = getattr(sampler, "probe", None), getattr(sampler, "adopt", None)
+    stored = {p: row for p, row in read.stored(ledger).items() if p in drawing.prompts}
+    if probe is None or adopt is None or not total(stored, drawing.policy.want(dict.fromkeys(stored, ()))):
+        return
+    found = ledger.meta("probe")
+    if found is None:
+        with boundary("the model"):
+            try:
+                found = await probe(parts.config.prompt_form)
+            except (ConnectionError, TimeoutError) as error:
+                raise ServiceError(f"the model cannot be reached: {error}") from error
+            except ValueError:
+                # the question itself was refused: the run's own prompts may fare better
+                found = {}
+        if found:
+            with ledger.transaction():
+                ledger.set_meta("probe", found)
+    with boundary("the model"):
+        adopt(found)
+
+
 def _extract(task: Task) -> Callable[[str], Extracted | None]:
     def extract(text: str) -> Extracted | None:
         answer = task.extract(text)
@@ -345,24 +374,21 @@ def _extract(task: Task) -> Callable[[str], Extracted | None]:
     return extract
 
 
-async def _refresh_coverage(folder: Path, progress: Progress) -> None:
+async def _refresh_coverage(folder: Path, problems: int, progress: Progress) -> None:
     """Coverage so far, from a reader of its own, never more than a twentieth of the time."""
     loop = asyncio.get_running_loop()
     pause = 1.0
     while True:
         await asyncio.sleep(pause)
         started = loop.time()
-        progress.coverage = await asyncio.to_thread(_coverage_now, folder)
+        solved = await asyncio.to_thread(_solved_now, folder)
+        progress.coverage = ((progress.stored_before + progress.stored) // problems, solved / problems)
         pause = max(2.0, 20 * (loop.time() - started))
 
 
-def _coverage_now(folder: Path) -> tuple[int, float] | None:
+def _solved_now(folder: Path) -> int:
     with Ledger.open(folder) as ledger:
-        counts = read.counts(ledger)
-    k = int(counts.n.max(initial=0))
-    if not k:
-        return None
-    return k, float((counts.c > 0).sum()) / max(1, int((counts.n > 0).sum()))
+        return read.solved(ledger, view(ledger))
 
 
 @contextlib.contextmanager

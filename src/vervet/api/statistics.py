@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import overload
 
+from vervet.analysis import compare as comparisons
+from vervet.analysis import fit as fits
+from vervet.analysis import forecast as forecasts
+from vervet.analysis import plan as plans
+from vervet.analysis.compare import Comparison
 from vervet.analysis.counts import read_counts
 from vervet.analysis.curve import CoverageResult
 from vervet.analysis.curve import coverage as curve_of
+from vervet.analysis.fit import FitResult
+from vervet.analysis.forecast import Forecast
+from vervet.analysis.plan import Plan
 from vervet.api.existing import Run
 from vervet.errors import BadData, UserError
-from vervet.ledger import Ledger
+from vervet.estimate.methods import FIT_MODELS, FORECAST_METHODS
+from vervet.ledger import Ledger, read, view
+from vervet.ledger.summary import Summary, summary, verifier_of
 from vervet.records import Counts, Curve
+from vervet.reports.subject import Subject
 
 Source = Counts | Run | Path | str
 Ks = int | Sequence[int] | None
@@ -28,6 +40,14 @@ def sources(given: Source | Iterable[Source], verifier: str | None = None) -> li
     return [counts for source in given for counts in _counts(source, verifier)]
 
 
+def run_folders(path: Path) -> list[Path]:
+    """`path` if it holds a run, else the run folders one level down. Raises: UserError where there are none."""
+    folders = [path] if Ledger.exists(path) else sorted(p for p in path.iterdir() if p.is_dir() and Ledger.exists(p))
+    if not folders:
+        raise UserError(f"{path} holds no run and no folder of one: name a run folder or a table of counts")
+    return folders
+
+
 def _counts(source: Source, verifier: str | None) -> list[Counts]:
     if isinstance(source, Counts):
         return [source]
@@ -38,11 +58,8 @@ def _counts(source: Source, verifier: str | None) -> list[Counts]:
         raise UserError(f"{path} does not exist: name a run folder, a parent of run folders, or a table of counts")
     if not path.is_dir():
         return [read_counts(path)]
-    folders = [path] if Ledger.exists(path) else sorted(p for p in path.iterdir() if p.is_dir() and Ledger.exists(p))
-    if not folders:
-        raise UserError(f"{path} holds no run and no folder of one: name a run folder or a table of counts")
     out = []
-    for folder in folders:
+    for folder in run_folders(path):
         with Run(folder) as run:
             out.append(run.counts(verifier))
     return out
@@ -75,22 +92,118 @@ def coverage(
     return curves[0] if isinstance(given, (Counts, Run)) else CoverageResult(curves)
 
 
-def report(given: Sequence[Path | str], out: Path | str, level: float = 0.95) -> Path:
-    """Write one self-contained HTML page about run folders and tables of counts; returns its path.
+def fit(
+    given: Source | Iterable[Source],
+    model: str | Sequence[str] | None = None,
+    space: str | Sequence[str] | None = None,
+    level: float = 0.95,
+    design: str | None = None,
+) -> FitResult:
+    """Scaling laws for each source. See :func:`vervet.analysis.fit.fit`; the default is the paper's."""
+    chosen = model or FIT_MODELS[0]
+    found = [fits.fit(counts, chosen, space or None, level, design=design) for counts in sources(given)]
+    return FitResult(tuple(source for result in found for source in result.sources))
 
-    Raises: UserError, BadData, StorageError where the page cannot be written.
+
+def forecast(
+    given: Source,
+    k: Ks = None,
+    method: str | None = None,
+    level: float = 0.95,
+    *,
+    backtest: bool = True,
+    design: str | None = None,
+) -> Forecast:
+    """Coverage at k beyond n, for these very problems. See :func:`vervet.analysis.forecast.forecast`."""
+    return forecasts.forecast(_one(given), k, method or FORECAST_METHODS[0], level, backtest, design)
+
+
+def compare(
+    a: Source, b: Source, k: Ks = None, level: float = 0.95, cost: tuple[float, float] | None = None
+) -> Comparison:
+    """Coverage of A minus coverage of B, paired by problem. See :func:`vervet.analysis.compare.compare`."""
+    return comparisons.compare(_one(a), _one(b), k, level, cost)
+
+
+def plan(
+    given: Source,
+    target: float = 0.9,
+    level: float = 0.95,
+    *,
+    usd_per_sample: float | None = None,
+    budget: int | None = None,
+) -> Plan:
+    """Samples and money for a target coverage. See :func:`vervet.analysis.plan.plan`."""
+    return plans.plan(_one(given), target, level, usd_per_sample, budget)
+
+
+def _one(given: Source) -> Counts:
+    """The counts of exactly one source. Raises: UserError where a folder holds several runs."""
+    found = sources(given)
+    if len(found) != 1:
+        raise UserError(f"{given} holds {len(found)} runs: name one of them")
+    return found[0]
+
+
+def report(
+    given: Source | Iterable[Source],
+    out: Path | str,
+    level: float = 0.95,
+    *,
+    verifier: str | None = None,
+    title: str | None = None,
+    figures: Path | str | None = None,
+) -> Path:
+    """Write one self-contained HTML page about runs and tables of counts; returns its path.
+
+    Args: given: one or several of what :func:`sources` takes.  verifier: count verdicts by this one.  title: the page's
+    heading.  figures: also write figures for papers into this folder, made if need be.
+    Raises: UserError, BadData, StorageError where something cannot be written, MissingPart without the extra `report`.
     """
-    from vervet.reports.html import Subject, write  # noqa: PLC0415  an extra
+    from vervet.reports import html  # noqa: PLC0415  an extra
 
-    subjects = []
-    for source in given:
-        path = Path(source)
-        if path.is_file():
-            subjects.append(Subject(counts=read_counts(path)))
-            continue
-        for counts in sources(path):
-            with Run(counts.source) as run:
-                subjects.append(Subject(counts=counts, facts=run.to_dict(), config=run.config, told=run.settings()))
+    several = [given] if isinstance(given, (Counts, Run, Path, str)) else given
+    subjects = [subject for source in several for subject in _subjects(source, verifier)]
     if not subjects:
         raise BadData("nothing to report: name a run folder or a table of counts")
-    return write(subjects, Path(out), level=level)
+    written = html.write(subjects, Path(out), level=level, title=title)
+    if figures is not None:
+        from vervet.reports.figures import write_figures  # noqa: PLC0415
+
+        write_figures(subjects, Path(figures), level=level)
+    return written
+
+
+def _subjects(source: Source, verifier: str | None) -> Iterable[Subject]:
+    if isinstance(source, Run):
+        yield _subject(source, verifier)
+    elif not isinstance(source, Counts) and Path(source).is_dir():
+        for folder in run_folders(Path(source)):
+            with Run(folder) as run:
+                yield _subject(run, verifier)
+    else:
+        yield from (Subject(counts=counts) for counts in _counts(source, verifier))
+
+
+def _subject(run: Run, verifier: str | None) -> Subject:
+    """All that a page says about a run."""
+    ledger = run.ledger
+    which = view(ledger, verifier)
+    totals, counts = read.facts(ledger, which)
+    found = summary(ledger, which)
+    names = ("run_seed", "created", "vervet", "data", "task_options", "extractor")
+    return Subject(
+        counts=counts,
+        facts=dataclasses.asdict(totals) | {"missing": _missing(run, found)},
+        config=run.config,
+        told=run.settings(),
+        meta={name: value for name in names if (value := ledger.meta(name)) is not None},
+        verifier=verifier_of(ledger, which),
+        summary=found,
+    )
+
+
+def _missing(run: Run, found: Summary) -> int:
+    """Samples that the run was last asked for and does not hold."""
+    n, chosen = run.settings().get("n", 0), set(run.ledger.meta("chosen", []))
+    return sum(max(0, n - p.samples) for p in found.problems if p.problem_id in chosen)

@@ -23,7 +23,22 @@ BUG, INTERRUPTED, DOES_NOT_PARSE, BAD_VALUE = 70, 130, 2, 1
 
 def application() -> typer.Typer:
     """All commands."""
-    from vervet.cli import catalog, coverage, doctor, ledger, report, run, show, transfer, verify
+    from vervet.cli import (
+        catalog,
+        compare,
+        coverage,
+        doctor,
+        fit,
+        forecast,
+        ledger,
+        plan,
+        probe,
+        report,
+        run,
+        show,
+        transfer,
+        verify,
+    )
 
     app = typer.Typer(
         name="vervet",
@@ -35,7 +50,22 @@ def application() -> typer.Typer:
         epilog="Start with: vervet run humaneval -m local/smollm2-135m -n 32 --limit 10, then vervet coverage runs/...",
     )
     app.callback(invoke_without_command=True)(_root)
-    for module in (run, verify, show, coverage, report, transfer, catalog, doctor, ledger):
+    for module in (
+        run,
+        verify,
+        show,
+        coverage,
+        fit,
+        forecast,
+        plan,
+        compare,
+        report,
+        transfer,
+        catalog,
+        doctor,
+        probe,
+        ledger,
+    ):
         module.register(app)
     return app
 
@@ -100,7 +130,7 @@ def _command(error: Any) -> str:
 
 def _complain(kind: str, message: str, code: int, as_json: bool) -> int:
     line = " ".join(message.split())
-    output.warn(f"vervet: {line}" if kind != "interrupted" else "vervet: interrupted; what was drawn is saved")
+    output.warn(f"vervet: {line}" if kind != "interrupted" else "vervet: interrupted; a run keeps what was drawn")
     if as_json:
         output.document({"schema": "vervet.error/1", "error": kind, "message": line})
     return code

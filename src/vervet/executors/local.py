@@ -19,29 +19,29 @@ class Local:
 
     async def run(self, jobs: AsyncIterable[Job]) -> AsyncIterator[JobResult]:
         """Results as they come; a verifier that raises gives UNKNOWN, with the error in the log."""
-        results: asyncio.Queue[JobResult | BaseException | None] = asyncio.Queue()
+        # bounded: a slot is held until its result has room, so that jobs are taken no faster than results are
+        results: asyncio.Queue[JobResult | Exception | None] = asyncio.Queue(self._at_once)
         feed = asyncio.create_task(self._feed(jobs, results))
         try:
             while (result := await results.get()) is not None:
-                if isinstance(result, BaseException):
+                if isinstance(result, Exception):
                     raise result
                 yield result
         finally:
             feed.cancel()
             await asyncio.gather(feed, return_exceptions=True)
 
-    async def _feed(self, jobs: AsyncIterable[Job], results: asyncio.Queue[JobResult | BaseException | None]) -> None:
+    async def _feed(self, jobs: AsyncIterable[Job], results: asyncio.Queue[JobResult | Exception | None]) -> None:
         slots = asyncio.Semaphore(self._at_once)
         running: set[asyncio.Task[None]] = set()
 
         async def one(job: Job) -> None:
             try:
-                results.put_nowait(JobResult(job, await self._verify(job)))
-            except BaseException as error:
-                results.put_nowait(error)
-                raise
-            finally:
-                slots.release()
+                result: JobResult | Exception = JobResult(job, await self._verify(job))
+            except Exception as error:  # the verifier could not be built
+                result = error
+            await results.put(result)
+            slots.release()
 
         try:
             await slots.acquire()
@@ -51,9 +51,9 @@ class Local:
                 task.add_done_callback(running.discard)
                 await slots.acquire()
             await asyncio.gather(*running)
-            results.put_nowait(None)
+            await results.put(None)
         except Exception as error:
-            results.put_nowait(error)
+            await results.put(error)
         finally:
             for task in running:
                 task.cancel()
@@ -63,12 +63,16 @@ class Local:
         verifier = self._verifier(job.verifier)
         try:
             verdicts = tuple(await verifier.verify(job.problem, job.answers))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # nobody cancelled this job: the verifier lost a task of its own
+            return _unknown(job, repr(error))
         except Exception as error:
-            log = f"{type(error).__name__}: {error}"
-            return (Verdict(Outcome.UNKNOWN, Reason.VERIFIER, Strength.EXACT, log=log[:2000]),) * len(job.answers)
+            return _unknown(job, f"{type(error).__name__}: {error}")
         if len(verdicts) != len(job.answers):
-            log = f"{verifier.name} gave {len(verdicts)} verdicts for {len(job.answers)} answers"
-            return (Verdict(Outcome.UNKNOWN, Reason.VERIFIER, Strength.EXACT, log=log),) * len(job.answers)
+            return _unknown(job, f"{verifier.name} gave {len(verdicts)} verdicts for {len(job.answers)} answers")
         return verdicts
 
     def _verifier(self, spec: VerifierSpec) -> Verifier:
@@ -81,3 +85,7 @@ class Local:
         for verifier in self._verifiers.values():
             await verifier.aclose()
         self._verifiers.clear()
+
+
+def _unknown(job: Job, log: str) -> tuple[Verdict, ...]:
+    return (Verdict(Outcome.UNKNOWN, Reason.VERIFIER, Strength.EXACT, log=log[:2000]),) * len(job.answers)

@@ -92,7 +92,7 @@ class _Arrays:
         self._db = ledger.db
         top_text = self._db.execute("SELECT ifnull(max(id), 0) FROM texts").fetchone()[0]
         top_answer = self._db.execute("SELECT ifnull(max(id), 0) FROM answers").fetchone()[0]
-        self.answer_of_text = np.full(top_text + 1, _UNEXTRACTED, np.int64)
+        self.answer_of_text = np.full(top_text + 1, _UNEXTRACTED, np.int32)
         self._fill_answers(which.extractor, top_text)
         self.outcome_of_answer = np.full(top_answer + 1, PENDING, np.int8)
         self._fill_outcomes(which.verifier, top_answer)
@@ -180,6 +180,16 @@ def outcomes(ledger: Ledger, which: View) -> dict[str, np.ndarray[Any, np.dtype[
         arrays = _Arrays(ledger, which)
         names = {key: name for name, key in ledger.problem_keys().items()}
         return {names[key]: arrays.outcomes(texts) for key, texts in _texts_by_problem(ledger.db)}
+
+
+def solved(ledger: Ledger, which: View) -> int:
+    """Problems with at least one PASS, in memory that does not grow with the run; for a glance, tries not weighed."""
+    query = (
+        "SELECT count(DISTINCT a.problem) FROM verdicts v JOIN answers a ON a.id = v.answer "
+        "WHERE v.verifier = ? AND v.outcome = 1"
+    )
+    with storage(ledger.path):
+        return int(ledger.db.execute(query, (which.verifier,)).fetchone()[0])
 
 
 class _snapshot:  # noqa: N801  a context manager

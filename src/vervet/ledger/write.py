@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vervet.ledger.store import Ledger, encode, hash16
 from vervet.ledger.texts import Trainer
-from vervet.records import Outcome, Reply, Request, Verdict, canonical_json, fingerprint
+from vervet.records import Completion, Outcome, Reply, Request, Verdict, canonical_json, fingerprint
 
 OUTCOME_CODES = {Outcome.FAIL: 0, Outcome.PASS: 1, Outcome.UNKNOWN: 2}
 _LITERAL_BYTES = 64
@@ -66,23 +66,28 @@ class Recorder:
         new: list[NewAnswer] = []
         for choice, (completion, found) in enumerate(zip(reply.completions, drawn.answers, strict=True)):
             text_id = self._add_text(problem, completion.text)
-            self._db.execute(
-                "INSERT INTO samples VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    problem,
-                    request.first + choice,
-                    request_id,
-                    choice,
-                    text_id,
-                    self._add_text(problem, completion.reasoning) if completion.reasoning else None,
-                    self._add_text(problem, completion.trace) if completion.trace else None,
-                    self._ledger.name_id(completion.finish_reason),
-                    completion.completion_tokens,
-                    completion.logprob,
-                ),
-            )
+            self._add_sample(problem, request.first + choice, request_id, choice, text_id, completion)
             new += self.add_extraction(request.problem_id, text_id, completion.text, found)
         return new
+
+    def _add_sample(
+        self, problem: int, index: int, request_id: int, choice: int, text_id: int, completion: Completion
+    ) -> None:
+        self._db.execute(
+            "INSERT INTO samples VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                problem,
+                index,
+                request_id,
+                choice,
+                text_id,
+                self._add_text(problem, completion.reasoning) if completion.reasoning else None,
+                self._add_text(problem, completion.trace) if completion.trace else None,
+                self._ledger.name_id(completion.finish_reason),
+                completion.completion_tokens,
+                completion.logprob,
+            ),
+        )
 
     def _add_request(self, request: Request, reply: Reply, problem: int, seed: int | None) -> int:
         usage = reply.usage
@@ -121,12 +126,15 @@ class Recorder:
         return [NewAnswer(problem_id, answer_id, found.answer)]
 
     def _add_answer(self, problem: int, extracted: Extracted, text_id: int, text: str) -> tuple[int, bool]:
-        answer = extracted.answer
-        raw = encode(answer)
+        raw = encode(extracted.answer)
         mark = hash16(raw)
         found = self._find("answers", problem, mark)
         if found is not None:
             return found, False
+        return self._new_answer(problem, extracted, raw, mark, text_id, text), True
+
+    def _new_answer(self, problem: int, extracted: Extracted, raw: bytes, mark: bytes, text_id: int, text: str) -> int:
+        answer = extracted.answer
         start = text.find(answer) if len(raw) > _LITERAL_BYTES else -1
         span = (
             (text_id, start, len(answer), None) if start >= 0 else (None, None, None, self._ledger.codec(0).pack(raw))
@@ -135,14 +143,15 @@ class Recorder:
             "INSERT INTO answers (problem, hash, class, text, start, length, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (problem, mark, hash16(encode(extracted.canonical)) if extracted.canonical != answer else None, *span),
         )
-        return int(row.lastrowid or 0), True
+        return int(row.lastrowid or 0)
 
     def _add_text(self, problem: int, text: str) -> int:
         raw = encode(text)
         mark = hash16(raw)
         found = self._find("texts", problem, mark)
-        if found is not None:
-            return found
+        return self._new_text(problem, raw, mark) if found is None else found
+
+    def _new_text(self, problem: int, raw: bytes, mark: bytes) -> int:
         self._train(raw)
         body = self._ledger.codec(self._dictionary).pack(raw)
         row = self._db.execute(
@@ -167,7 +176,8 @@ class Recorder:
 
     def _key(self, problem_id: str) -> int:
         if problem_id not in self._keys:
-            self._keys = self._ledger.problem_keys()
+            row = self._db.execute("SELECT id FROM problems WHERE name = ?", (problem_id,)).fetchone()
+            self._keys[problem_id] = int(row[0])
         return self._keys[problem_id]
 
     # ------------------------------------------------------------------------------------------- verdicts

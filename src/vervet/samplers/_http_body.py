@@ -94,6 +94,14 @@ class Bodies:
     def omits(self, field: str) -> bool:
         return field in self._omitted
 
+    def left_out(self) -> tuple[str, ...]:
+        """Fields that the server has refused."""
+        return tuple(sorted(self._omitted))
+
+    def forget(self, problem_id: str) -> None:
+        """A prompt that will not be asked again."""
+        self._heads.pop(problem_id, None)
+
 
 def fold_seed(request: Request, choice: int, bits: int) -> int:
     """The seed that stands for one of a request's samples in `bits` bits; the highest value is never used."""

@@ -54,8 +54,8 @@ def load(body: bytes) -> Any:
         raise BadReply(f"{kind} instead of an answer") from error
 
 
-def parse(body: bytes, n: int, max_tokens: int) -> Parsed:
-    """At most `n` completions in the order of their indexes. Raises: BadReply."""
+def parse(body: bytes, n: int, max_tokens: int, *, trust: bool = True) -> Parsed:
+    """At most `n` completions in the order of their indexes. `trust`: believe possible token counts. Raises: BadReply."""
     value = load(body)
     choices = value.get("choices") if isinstance(value, dict) else None
     if not isinstance(choices, list) or not choices:
@@ -63,7 +63,7 @@ def parse(body: bytes, n: int, max_tokens: int) -> Parsed:
     if len(choices) > 1:
         choices = sorted(choices, key=_index)
     completions = [_completion(choice) for choice in choices[:n]]
-    return Parsed(*_count(completions, len(choices), value.get("usage"), max_tokens))
+    return Parsed(*_count(completions, len(choices), value.get("usage"), max_tokens, trust))
 
 
 def _index(choice: Any) -> int:
@@ -118,7 +118,9 @@ def _logprobs(value: Any) -> tuple[float | None, int | None]:
 # ---------------------------------------------------------------------------------------------------------- counting
 
 
-def _count(completions: list[Completion], given: int, usage: Any, max_tokens: int) -> tuple[list[Completion], Usage]:
+def _count(
+    completions: list[Completion], given: int, usage: Any, max_tokens: int, trust: bool
+) -> tuple[list[Completion], Usage]:
     """The completions with their tokens where known, and the request's usage.
 
     `given`: choices that the server counted; more than were asked for are paid for and dropped.
@@ -131,7 +133,7 @@ def _count(completions: list[Completion], given: int, usage: Any, max_tokens: in
     if cached is not None and (prompt is None or cached > prompt):
         cached = None
     said = _number(usage.get("completion_tokens"))
-    if said is not None and not _plausible(said, completions, given, max_tokens):
+    if said is not None and not (trust and _plausible(said, completions, given, max_tokens)):
         said = None
     cost = usage.get("cost")
     cost = float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < 1e6 else None

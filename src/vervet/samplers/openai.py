@@ -14,17 +14,19 @@ import asyncio
 import dataclasses
 import os
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from vervet.errors import BadOption, ServiceError, UserError
 from vervet.protocols import SamplerSetup, SamplerTraits
-from vervet.records import Completion, Reply, Request, Usage
+from vervet.records import Completion, PromptForm, Reply, Request, Usage
 from vervet.samplers._http_body import Bodies, check_extra, parse_object
 from vervet.samplers._http_client import Client, Hopeless, Patience, Replica, replica
 from vervet.samplers._http_errors import Action, Trouble
 from vervet.samplers._http_limiter import Closed, Limiter
 from vervet.samplers._http_reply import Parsed, parse
+from vervet.samplers._probe import Prober
 from vervet.samplers._providers import PROVIDERS, Provider
 from vervet.samplers._secrets import Keyring, public_url, refuse_keys, require_references, url_secrets
 
@@ -39,7 +41,7 @@ class OpenAI:
 
     provider: ClassVar[Provider] = PROVIDERS["openai"]
     takes_base_urls = True
-    neutral_options = frozenset({"max_n", "timeout", "patience", "pause", "key_env", "headers"})
+    neutral_options = frozenset({"max_n", "timeout", "patience", "pause", "key_env", "headers", "probe"})
 
     def __init__(
         self,
@@ -54,11 +56,13 @@ class OpenAI:
         timeout: float = 900.0,
         patience: float = 300.0,
         pause: float = 0.5,
+        probe: bool = True,
     ) -> None:
         """Options (-M): max_n: samples in one request at most.  logprobs: keep each text's log-probability.
         extra: further body fields, a JSON object.  headers: further headers, a JSON object; "$NAME" stands for an environment
         variable in both.  key_env: environment variable that holds the key.  timeout: seconds for one attempt.
         patience: seconds without any answer after which the run ends.  pause: seconds before the first retry.
+        probe: ask a new run's server two short questions first.
         """
         if (max_n is not None and max_n < 1) or timeout <= 0 or patience < 0 or pause <= 0:
             raise BadOption("model options: max_n must be at least 1, timeout and pause above 0, patience not negative")
@@ -74,15 +78,18 @@ class OpenAI:
         self._key_variable = key_env or self.provider.key_variable
         self._patience = Patience(timeout, patience, pause)
         self._asked_max_n, self._max_n = max_n, max_n or self.provider.max_n
-        self._top_n = self._max_n
+        self.top_n = self._max_n
         self._full = self._short = 0
         # replies to requests for more than _max_n samples: as many as asked for, or fewer
         self._keyring = Keyring()
-        self._bodies = Bodies(name, self.provider, self._extra, logprobs=logprobs)
+        self.bodies = Bodies(name, self.provider, self._extra, logprobs=logprobs)
         self._client: Client | None = None
         self._unclear: dict[str, str] = {}
         self._answered = False
         self._draining = False
+        self._probing = probe
+        self._counts_one = False
+        # the server counts the tokens of one choice of n
         self._fatal: Exception | None = None
         # what no request of this run can get past
 
@@ -108,6 +115,44 @@ class OpenAI:
         except Closed:
             found = []
         return Reply(tuple(found), bill.usage(), bill.server)
+
+    async def probe(self, form: PromptForm, *, thorough: bool = False) -> dict[str, Any]:
+        """What the server does, as plain JSON, {} where the user does not want to know; kept with the run and adopted.
+
+        Raises: as :meth:`sample`; UserError where the server does not draw.
+        """
+        if not (self._probing or thorough):
+            return {}
+        prober = Prober(self, form)
+        try:
+            found = await (prober.thorough() if thorough else prober.quick(self.top_n, self._setup.send_seed))
+        except Hopeless as hopeless:
+            raise self._explain(hopeless, "vervet probe") from None
+        except Closed:
+            return {}
+        return found.to_dict()
+
+    def adopt(self, found: Mapping[str, Any]) -> None:
+        """Sample in the way that a probe, also an earlier one, has shown to be right. Raises: UserError."""
+        if not found:
+            return
+        if found["draws_differ"] == "no":
+            raise UserError(f"{self._where()} gives the same text again and again, at temperature 1: it does not draw")
+        if found["replays"] == "yes":
+            raise UserError(
+                f"{self._where()} repeats its answers instead of drawing again: switch its response cache off"
+            )
+        if found["n_honoured"] == "no" and found["max_n"] < self._max_n:
+            self._max_n = found["max_n"]
+            self._say(
+                f"{self._where()} gives {self._max_n} samples a request, whatever n says: it is asked for so many"
+            )
+        if found["seed"] == "same-choices" and self._setup.send_seed and self._max_n > 1:
+            self._max_n = self.top_n = 1
+            self._say(f"{self._where()} gives n equal samples for one seed: it is asked for one at a time")
+        if found["usage"] in ("one-choice", "wrong"):
+            self._counts_one = True
+            self._say(f"{self._where()} does not count the tokens of all its samples: they are estimated")
 
     def drain(self) -> None:
         """The run stops: what is out may finish, nothing new is sent, and waiting requests come back empty."""
@@ -170,17 +215,17 @@ class OpenAI:
 
     async def _ask(self, request: Request, choice: int, n: int, bill: _Bill) -> tuple[list[Completion], int]:
         """At least one completion of [choice, choice + n), and how many were asked for at once."""
-        client = self._open()
+        client = self.client()
         asked, chat = n, not isinstance(request.prompt, str)
 
         def build() -> bytes:
             nonlocal asked
             asked = min(n, self._max_n)
-            return self._bodies.build(request, choice, asked, seeded=self._setup.send_seed)
+            return self.bodies.build(request, choice, asked, seeded=self._setup.send_seed)
 
         def read(body: bytes) -> Parsed:
-            parsed = parse(body, asked, request.params.max_tokens)
-            if request.params.stop and self._bodies.omits("stop"):
+            parsed = parse(body, asked, request.params.max_tokens, trust=not self._counts_one or asked == 1)
+            if request.params.stop and self.bodies.omits("stop"):
                 return Parsed([_cut(c, request.params.stop) for c in parsed.completions], parsed.usage)
             return parsed
 
@@ -190,7 +235,7 @@ class OpenAI:
                 chat=chat,
                 build=build,
                 read=read,
-                adapt=lambda trouble: self._adapt(trouble, asked, chat=chat),
+                adapt=lambda trouble: self.adapt(trouble, asked, chat=chat),
             )
         except Hopeless as hopeless:
             error = self._explain(hopeless, request.problem_id)
@@ -204,16 +249,16 @@ class OpenAI:
 
     def _learn(self, asked: int, given: int) -> None:
         """Ask for as many at once as this server gives; one odd reply among full ones changes nothing."""
-        if asked > 1 and (asked > self._max_n or self._max_n == self._top_n):
+        if asked > 1 and (asked > self._max_n or self._max_n == self.top_n):
             self._full += given >= asked
             self._short += given < asked
         if given < asked and self._short > self._full and given < self._max_n:
             self._max_n = given
             self._say(f"{self._where()} gives {given} of {asked} samples a request: it is asked for {given} at a time")
         elif given == asked > self._max_n and self._full >= self._short:
-            self._max_n = self._top_n
+            self._max_n = self.top_n
 
-    def _adapt(self, trouble: Trouble, asked: int, *, chat: bool) -> bool:
+    def adapt(self, trouble: Trouble, asked: int, *, chat: bool) -> bool:
         """Change the requests for a field that the server does not take. False: nothing can be changed."""
         field, detail = trouble.field, self._keyring.redact(trouble.detail)
         if field == "n":
@@ -221,11 +266,11 @@ class OpenAI:
         if field in self._extra:
             return False
         if field in ("max_tokens", "max_completion_tokens"):
-            other = self._bodies.swap_limit(field) if chat and not _TOO_LARGE.search(detail) else None
+            other = self.bodies.swap_limit(field) if chat and not _TOO_LARGE.search(detail) else None
             if other:
                 self._say(f"{self._where()} does not take {field}: {other} is sent instead")
             return other is not None
-        if self._bodies.omit(field):
+        if self.bodies.omit(field):
             instead = "texts are cut there by Vervet" if field == "stop" else "it is left out"
             self._say(f"{self._where()} does not take {field}: {instead} ({detail})")
         return True
@@ -236,7 +281,7 @@ class OpenAI:
         if self._asked_max_n is not None:
             raise UserError(f"{self._where()} refuses {asked} samples a request ({detail}): lower -M max_n")
         if max(1, asked // 2) < self._max_n:
-            self._max_n = self._top_n = max(1, asked // 2)
+            self._max_n = self.top_n = max(1, asked // 2)
             self._say(f"{self._where()} refuses {asked} samples a request: {self._max_n} are asked for ({detail})")
         return True
 
@@ -291,7 +336,7 @@ class OpenAI:
 
     # ------------------------------------------------------------------------------------------- the client
 
-    def _open(self) -> Client:
+    def client(self) -> Client:
         """The client, made by the first request: keys are read now, from the environment."""
         if self._draining:
             raise Closed
@@ -302,7 +347,7 @@ class OpenAI:
                 raise UserError(f"{provider.name} needs a key: set {self._key_variable}")
             headers = {"Authorization": f"Bearer {key}"} if key else {}
             headers |= self._keyring.expand(self._headers, "-M headers")
-            self._bodies.expanded = self._keyring.expand(self._extra, "-M extra")
+            self.bodies.expanded = self._keyring.expand(self._extra, "-M extra")
             self._client = Client([self._replica(u) for u in self._urls], headers, self._keyring, self._patience)
         return self._client
 

@@ -9,12 +9,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from vervet.errors import MissingPart
 from vervet.sandbox import inside
+from vervet.sandbox.inside import wire
 
 _LAUNCH = str(Path(inside.__file__).with_name("launch.py"))
 _CHANNELS = ("life", "control", "code", "tests")
@@ -37,14 +38,19 @@ class Container:
         self.frames = {name: Frames(sock) for name, sock in sockets.items()}
 
     @classmethod
-    async def start(cls, serves: str, isolation: str, memory_mb: int) -> Container:
-        """Make a container that serves "functions" or "programs". Raises: MissingPart with the reason."""
+    async def start(
+        cls, serves: str, isolation: str, memory_mb: int, launcher: Sequence[str] | None = None
+    ) -> Container:
+        """Make a container that serves "functions" or "programs". Raises: MissingPart with the reason.
+
+        Args: launcher: the interpreter and its options, perhaps behind a program that starts it as somebody else.
+        """
         pairs = {name: socket.socketpair() for name in _CHANNELS}
         theirs = {name: pair[1] for name, pair in pairs.items()}
         config = {"serves": serves, "kind": isolation, "memory_mb": memory_mb}
         config["fds"] = {name: sock.fileno() for name, sock in theirs.items()}
         process = subprocess.Popen(  # noqa: S603, ASYNC220  it takes milliseconds, and asyncio's own needs a watcher
-            [*interpreter(), _LAUNCH, json.dumps(config)],
+            [*(launcher or interpreter()), _LAUNCH, json.dumps(config)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -85,6 +91,27 @@ class Container:
         """Write bytes. A container that is gone shows itself to whoever reads."""
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().sock_sendall(self.sockets[channel], data)
+
+    async def send_whole(self, channel: str, payload: bytes) -> None:
+        """Hand over a text that is too long for a socket's buffer, as a file in memory. See wire.receive_whole."""
+        fd = os.memfd_create("vervet", os.MFD_CLOEXEC)
+        try:
+            with open(fd, "wb", closefd=False) as file:  # noqa: ASYNC230  memory
+                file.write(payload)
+            await self.send(channel, wire.pack(b""))
+            while not self._pass(channel, fd):  # noqa: ASYNC110  rare: the buffer happens to be full
+                await asyncio.sleep(0.001)
+        finally:
+            os.close(fd)
+
+    def _pass(self, channel: str, fd: int) -> bool:
+        try:
+            socket.send_fds(self.sockets[channel], [b"F"], [fd])
+        except BlockingIOError:
+            return False
+        except OSError:  # gone: whoever reads finds out
+            return True
+        return True
 
     async def aclose(self) -> None:
         """End the container and wait until nothing of it is left."""

@@ -16,10 +16,12 @@ from typing import Any
 from vervet.protocols import Limits
 from vervet.sandbox._container import Container, Gone, Pool
 from vervet.sandbox.inside import wire, zygote
-from vervet.sandbox.inside.checks import Tests
+from vervet.sandbox.inside.checks import FunctionTests
 
 _CHUNK = 16
 # answers handed to a container at once: enough to hide the round trip to the driver
+_SMALL = 1 << 15
+# bytes that fit a socket's buffer several times over
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +57,29 @@ class Ending:
 class FunctionRuntime:
     """Judges candidates in warm containers that are made when needed and replaced when they die."""
 
-    def __init__(self, isolation: str, memory_mb: int = 512, slots: int | None = None) -> None:
+    def __init__(
+        self, isolation: str, memory_mb: int = 512, slots: int | None = None, launcher: Sequence[str] | None = None
+    ) -> None:
         self._kind = isolation
         self.isolation = isolation
         # once a container runs, what it lacks is named behind it
         self._memory_mb = memory_mb
+        self._launcher = launcher
         self._pool: Pool[FunctionSlot] = Pool(self._start, slots)
 
     async def _start(self) -> FunctionSlot:
-        container = await Container.start("functions", self._kind, self._memory_mb)
+        container = await Container.start("functions", self._kind, self._memory_mb, self._launcher)
         self.isolation = container.isolation
         return FunctionSlot(container)
 
-    async def run(self, tests: Tests, candidates: Sequence[Candidate], limits: Limits) -> list[Ending]:
+    async def run(self, tests: FunctionTests, candidates: Sequence[Candidate], limits: Limits) -> list[Ending]:
         """One ending a candidate, in order. Raises: MissingPart where no container can be made."""
         size = max(1, min(_CHUNK, -(-len(candidates) // self._pool.count)))
         chunks = [candidates[i : i + size] for i in range(0, len(candidates), size)]
         parts = await asyncio.gather(*(self._chunk(tests, chunk, limits) for chunk in chunks))
         return [ending for part in parts for ending in part]
 
-    async def _chunk(self, tests: Tests, chunk: Sequence[Candidate], limits: Limits) -> list[Ending]:
+    async def _chunk(self, tests: FunctionTests, chunk: Sequence[Candidate], limits: Limits) -> list[Ending]:
         endings: list[Ending] = []
         while len(endings) < len(chunk):
             rest = chunk[len(endings) :]
@@ -94,7 +99,9 @@ class FunctionSlot:
         self._container = container
         self.usable = True
 
-    async def run(self, tests: Tests, candidates: Sequence[Candidate], limits: Limits) -> AsyncGenerator[Ending, None]:
+    async def run(
+        self, tests: FunctionTests, candidates: Sequence[Candidate], limits: Limits
+    ) -> AsyncGenerator[Ending, None]:
         """Endings in order, perhaps fewer than candidates: then the slot is not usable any more."""
         sender = asyncio.create_task(self._send(tests, candidates, limits))
         try:
@@ -107,16 +114,16 @@ class FunctionSlot:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
 
-    async def _send(self, tests: Tests, candidates: Sequence[Candidate], limits: Limits) -> None:
-        control = wire.pack(zygote.LIMITS.pack(limits.cpu_s, limits.wall_s, limits.memory_mb))
-        code = [wire.pack(json.dumps({"forms": c.forms, "entry": tests.entry}).encode()) for c in candidates]
-        jobs: list[dict[str, Any]] = [{"same": c.same_process} for c in candidates]
-        jobs[0]["tests"] = asdict(tests)
-        await self._container.send("control", control * len(candidates))
-        await asyncio.gather(
-            self._container.send("code", b"".join(code)),
-            self._container.send("tests", b"".join(wire.pack(json.dumps(j).encode()) for j in jobs)),
-        )
+    async def _send(self, tests: FunctionTests, candidates: Sequence[Candidate], limits: Limits) -> None:
+        """Hand over jobs. A job's clock starts with its limits, which follow when the rest has arrived completely."""
+        go = wire.pack(zygote.LIMITS.pack(limits.cpu_s, limits.wall_s, limits.memory_mb))
+        batch = _Batch(self._container, go)
+        for i, candidate in enumerate(candidates):
+            job: dict[str, Any] = {"same": candidate.same_process}
+            if i == 0:
+                job["tests"] = asdict(tests)
+            await batch.add({"code": {"forms": candidate.forms, "entry": tests.entry}, "tests": job})
+        await batch.flush()
 
     async def _ending(self) -> Ending:
         frames = self._container.frames
@@ -141,3 +148,41 @@ class FunctionSlot:
         """End the container."""
         self.usable = False
         await self._container.aclose()
+
+
+class _Batch:
+    """Jobs on their way into a container: small ones travel together, a large text as a file in memory."""
+
+    def __init__(self, container: Container, go: bytes) -> None:
+        self._container = container
+        self._go = go
+        self._waiting: dict[str, list[bytes]] = {"code": [], "tests": []}
+        self._size = 0
+        self._jobs = 0
+
+    async def add(self, texts: dict[str, Any]) -> None:
+        """One job: its text for each channel."""
+        for channel, text in texts.items():
+            payload = json.dumps(text).encode()
+            if len(payload) > _SMALL:
+                await self.flush_texts()
+                await self._container.send_whole(channel, payload)
+            else:
+                self._waiting[channel].append(wire.pack(payload))
+                self._size += len(payload)
+        self._jobs += 1
+        if self._size > _SMALL:
+            await self.flush()
+
+    async def flush_texts(self) -> None:
+        for channel, parts in self._waiting.items():
+            if parts:
+                await self._container.send(channel, b"".join(parts))
+                parts.clear()
+        self._size = 0
+
+    async def flush(self) -> None:
+        """Hand over what is waiting, then say go for it."""
+        await self.flush_texts()
+        await self._container.send("control", self._go * self._jobs)
+        self._jobs = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from vervet.protocols import SandboxJob, SandboxOutcome
@@ -13,16 +14,19 @@ from vervet.sandbox.inside import wire
 class ProgramSandbox:
     """Runs argument lists, as many at once as there are processors. Containers are made when needed and kept warm."""
 
-    def __init__(self, isolation: str, memory_mb: int = 512, slots: int | None = None) -> None:
+    def __init__(
+        self, isolation: str, memory_mb: int = 512, slots: int | None = None, launcher: Sequence[str] | None = None
+    ) -> None:
         """Args: isolation: "namespaces" or "none"; memory_mb: what the container's control group allows for."""
         self._kind = isolation
         self.isolation = isolation
         # once a container runs, what it lacks is named behind it
         self._memory_mb = memory_mb
+        self._launcher = launcher
         self._pool: Pool[ProgramSlot] = Pool(self._start, slots)
 
     async def _start(self) -> ProgramSlot:
-        container = await Container.start("programs", self._kind, self._memory_mb)
+        container = await Container.start("programs", self._kind, self._memory_mb, self._launcher)
         self.isolation = container.isolation
         return ProgramSlot(container)
 

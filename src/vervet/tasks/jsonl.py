@@ -101,6 +101,8 @@ class Jsonl:
     def example(self, problem: Problem, right: bool) -> str | None:
         if problem.reference is None:
             return None
+        if self._extract == "text":
+            return problem.reference if right else f"not {problem.reference}"
         if self._extract == "number":
             return f"#### {problem.reference}" if right else f"#### {problem.reference}1"
         return f"Answer: {problem.reference}" if right else f"Answer: not {problem.reference}"
@@ -109,8 +111,12 @@ class Jsonl:
 def _is_prompt(value: Any) -> bool:
     if isinstance(value, str):
         return True
-    return isinstance(value, list) and all(
-        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value
+        )
     )
 
 

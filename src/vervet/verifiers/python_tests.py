@@ -25,7 +25,7 @@ from vervet.protocols import Limits
 from vervet.records import Outcome, Problem, Reason, Strength, Verdict
 from vervet.sandbox import resolve
 from vervet.sandbox.functions import Candidate, Ending, FunctionRuntime
-from vervet.sandbox.inside.checks import Tests
+from vervet.sandbox.inside.checks import FunctionTests
 from vervet.verifiers import _fields
 
 _FIELDS = frozenset({"prompt", "entry_point", "test", "prelude", "asserts", "setup"})
@@ -37,7 +37,7 @@ class PythonTestsCheck:
 
     prompt: str
     # code that an answer may continue; "" where answers are programs
-    tests: Tests
+    tests: FunctionTests
 
     @classmethod
     def parse(cls, problem: Problem) -> PythonTestsCheck:
@@ -55,7 +55,7 @@ class PythonTestsCheck:
             test, mode, prelude = "\n".join(_fields.texts(problem, "asserts")), "statements", check.get("setup")
         if prelude is None:
             prelude = head(prompt, entry)
-        tests = Tests(entry, prelude, test, mode)
+        tests = FunctionTests(entry, prelude, test, mode)
         if not isinstance(prelude, str):
             _fields.bad(problem, "its prelude or setup is not text")
         try:

@@ -17,7 +17,7 @@ from vervet.errors import BadOption
 from vervet.protocols import Limits
 from vervet.records import Outcome, Problem, Reason, Strength, Verdict
 from vervet.sandbox.functions import Candidate, Ending, FunctionRuntime
-from vervet.sandbox.inside.checks import Tests
+from vervet.sandbox.inside.checks import FunctionTests
 from vervet.verifiers import _fields
 
 _MATCHER = "import re\ndef matches(pattern, text):\n    return re.fullmatch(pattern, text) is not None\n"
@@ -55,7 +55,7 @@ class Regex:
             return Verdict(Outcome.FAIL, Reason.NO_ANSWER, Strength.EXACT)
         if self._runtime is None:
             self._runtime = FunctionRuntime("none", slots=1)
-        tests = Tests("matches", "", f"assert matches({pattern!r}, {answer!r})", "statements")
+        tests = FunctionTests("matches", "", f"assert matches({pattern!r}, {answer!r})", "statements")
         limits = Limits(cpu_s=self._cpu_s, wall_s=10 * self._cpu_s + 10)
         [ending] = await self._runtime.run(tests, [Candidate(((_MATCHER,),))], limits)
         return _verdict(ending)

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from vervet.sandbox.inside import codec, wire
-from vervet.sandbox.inside.checks import Tests, run_tests
+from vervet.sandbox.inside.checks import FunctionTests, run_tests
 
 ANSWER = "<answer>"
 _IMMUTABLE = frozenset({int, float, str, bool, bytes, complex, type(None)})
@@ -23,7 +23,7 @@ _MAX_LOG = 2000
 
 def main(calls: socket.socket, code: socket.socket) -> None:
     """Load the answer that `code` carries and serve calls on `calls`. Returns when the tester is gone."""
-    answer = json.loads(wire.receive(code))
+    answer = json.loads(wire.receive_whole(code))
     code.close()
     reader = wire.Reader(calls, wire.MAX_FRAME)
     try:
@@ -38,7 +38,7 @@ def main(calls: socket.socket, code: socket.socket) -> None:
         except wire.Closed:
             return
         if message[:1] == b"S":
-            reply = same_process(Tests(**json.loads(message[1:])), function)
+            reply = same_process(FunctionTests(**json.loads(message[1:])), function)
         else:
             reply = call(message, function, sources)
         wire.send(calls, reply)
@@ -146,7 +146,7 @@ def _line(number: int, source: str) -> str:
     return f"line {number}: {text[0].strip()[:200] if text else ''}\n"
 
 
-def same_process(tests: Tests, function: Any) -> bytes:
+def same_process(tests: FunctionTests, function: Any) -> bytes:
     """Run the tests here, beside the answer: what a PASS then rests on is weaker, and the verdict says so."""
     status, log, _ = run_tests(tests.compiled(), function)
     return codec.dumps(["same", status, log])

@@ -12,7 +12,7 @@ _MAX_LOG = 2000
 
 
 @dataclass(frozen=True)
-class Tests:
+class FunctionTests:
     """What decides an answer."""
 
     entry: str
@@ -31,9 +31,9 @@ class Tests:
 
 @dataclass(frozen=True)
 class Compiled:
-    """Tests ready to run."""
+    """FunctionTests ready to run."""
 
-    source: Tests
+    source: FunctionTests
     prelude: CodeType
     test: CodeType
 

@@ -46,7 +46,11 @@ def main() -> int:
     try:
         warm()
         container = Container(config, sockets)
-        container.start()
+        try:
+            container.start()
+        except BaseException:
+            container.abandon()
+            raise
     except BaseException as error:
         wire.send(sockets["life"], json.dumps({"error": _one_line(error)}).encode())
         return 1
@@ -56,8 +60,9 @@ def main() -> int:
 
 
 def _socket(fd: int) -> socket.socket:
-    os.set_inheritable(fd, False)
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fd)
+    low = os.dup(fd)  # the driver may have had many files open: its numbers can be beyond the zygote's limit
+    os.close(fd)
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=low)
 
 
 def _one_line(error: BaseException) -> str:
@@ -117,6 +122,14 @@ class Container:
         self._gate.close()
         wire.send(self._go, json.dumps({"many_uids": self._many_uids}).encode())
 
+    def abandon(self) -> None:
+        """Clean up after a start that failed."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        if self._group is not None:
+            self._group.remove()
+
     def _make_namespaces(self) -> int:
         """A builder assembles the root and clones PID 1 as our child, then ends. Returns PID 1's pid here."""
         builder = os.fork()
@@ -171,7 +184,8 @@ class Container:
             self._gate.close()
             if self._isolated:
                 _become_root()
-                linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+            if self._isolated:
                 socket.sethostname("vervet")
             names = ("control", "code", "tests")
             setup = zygote.Setup(self._isolated, message["many_uids"])

@@ -34,11 +34,11 @@ def attempt(action: Callable[[], str]) -> tuple[bool, str]:
         os.write(writing, text.encode())
         os._exit(code)
     os.close(writing)
-    text = b""
+    said = b""
     while part := os.read(reading, 4096):
-        text += part
+        said += part
     os.close(reading)
-    return os.waitpid(pid, 0)[1] == 0, text.decode()
+    return os.waitpid(pid, 0)[1] == 0, said.decode()
 
 
 def namespaces() -> str:

@@ -8,6 +8,7 @@ die with it.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import resource
@@ -29,6 +30,7 @@ _PROCESSES = 64
 _LOOK_EVERY_S = 0.05
 _STARVED_FACTOR = 4
 _CPU_GRACE_S = 2
+_FOLDERS = ("work", "tmp")
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _SHOWN = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc")
 
@@ -154,12 +156,12 @@ def _say(said: int) -> str:
 
 def _child(job: Job, setup: Setup, uid: int, folder: str, fds: tuple[int, int, int, int]) -> NoReturn:
     """Become the program. What goes wrong is written to the last descriptor."""
-    said = os.dup2(fds[3], 19, inheritable=False)
+    said = fcntl.fcntl(fds[3], fcntl.F_DUPFD_CLOEXEC, 64)
     try:
-        for target, fd in enumerate(fds[:3]):
+        for target, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 64) for fd in fds[:3]]):
             os.dup2(fd, target)
-        linux.close_range(3, 18)
-        linux.close_range(20)
+        linux.close_range(3, said - 1)
+        linux.close_range(said + 1)
         _enter_box(job, setup, uid, folder)
         _limits(job)
         if setup.many_uids:
@@ -167,7 +169,8 @@ def _child(job: Job, setup: Setup, uid: int, folder: str, fds: tuple[int, int, i
             os.setresuid(uid, uid, uid)
         elif setup.isolated:
             linux.drop_capabilities()
-        environment = {"HOME": f"{folder}/work", "TMPDIR": f"{folder}/tmp", "PATH": _PATH, "LANG": "C.UTF-8"}
+        home, temporary = (f"{folder}/{name}" for name in _FOLDERS)
+        environment = {"HOME": home, "TMPDIR": temporary, "PATH": _PATH, "LANG": "C.UTF-8"}
         if setup.isolated:
             rules = [(p, landlock.READ | landlock.EXECUTE) for p in (*_SHOWN, *_interpreter_folders())]
             landlock.restrict([*rules, ("/dev", landlock.READ | landlock.WRITE_FILE), (folder, landlock.WRITE_TREE)])
@@ -192,7 +195,7 @@ def _enter_box(job: Job, setup: Setup, uid: int, folder: str) -> None:
     if setup.isolated:
         size = f"mode=0755,size={job.disk_mb}m,nr_inodes={1024 + 64 * job.disk_mb}"
         linux.mount("box", folder, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, size)
-    for name in ("work", "tmp"):
+    for name in _FOLDERS:
         os.mkdir(f"{folder}/{name}", 0o700)
     work = f"{folder}/work"
     for name, content in job.files.items():

@@ -54,7 +54,7 @@ def build(extra: list[str], writable: list[str]) -> None:
     for path in writable:
         os.makedirs(f"/new{path}", 0o755, exist_ok=True)
     if writable:
-        os.symlink(f"{writable[0].lstrip('/')}/tmp", "/new/tmp")
+        os.symlink(f"{writable[0].lstrip('/')}/tmp", "/new/tmp")  # noqa: S108  the container's own, on a tmpfs of its own
     os.chdir("/new")
     linux.pivot_root(".", ".")
     linux.umount(".")

@@ -16,9 +16,10 @@ from dataclasses import asdict
 from typing import Any
 
 from vervet.sandbox.inside import codec, wire
-from vervet.sandbox.inside.checks import Abort, Compiled, Tests, run_tests
+from vervet.sandbox.inside.checks import Abort, Compiled, FunctionTests, run_tests
 
-_PLAIN = frozenset({int, float, str, bool, type(None), list, tuple, dict, set, frozenset, bytes, complex})
+_SCALARS = frozenset({int, float, str, bool, type(None), bytes, complex})
+_CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 _SAME_PROCESS_STATUSES = frozenset({"pass", "wrong"})
 _READ_ONLY = 30
 # errno EROFS
@@ -32,7 +33,7 @@ def main(zygote: socket.socket, driver: socket.socket) -> None:
         received = _receive_socket(zygote)
         if received is None:
             return
-        job = json.loads(wire.receive(driver))
+        job = json.loads(wire.receive_whole(driver))
         problem = ""
         if "tests" in job:
             compiled, problem = _compile(job["tests"])
@@ -55,7 +56,7 @@ def _receive_socket(zygote: socket.socket) -> socket.socket | None:
 
 def _compile(tests: dict[str, str]) -> tuple[Compiled | None, str]:
     try:
-        return Tests(**tests).compiled(), ""
+        return FunctionTests(**tests).compiled(), ""
     except (SyntaxError, ValueError) as error:
         return None, f"the tests do not compile: {error}"
 
@@ -174,18 +175,17 @@ class Proxy:
         return error
 
     def _encode(self, token: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-        if _PLAIN.issuperset(map(type, args)) and not kwargs:
-            try:
-                return b"M" + marshal.dumps((token, args, kwargs))
-            except ValueError:
-                pass
         try:
+            if not kwargs and _marshals(args):
+                return b"M" + marshal.dumps((token, args, kwargs))
             document = [token, codec.encode_strictly(list(args)), codec.encode_strictly(kwargs)]
             return b"J" + codec.dumps(document)
         except codec.OpaqueArgument as error:
             raise self._end("wrong", f"the tests pass on what the answer returned, an {error}") from None
         except codec.Unencodable as error:
             raise self._end("unencodable", f"the tests pass an {error}") from None
+        except (RecursionError, ValueError) as error:
+            raise self._end("unencodable", f"the tests pass something too deep: {error}") from None
 
     def _next(self) -> Any:
         try:
@@ -203,7 +203,7 @@ class Proxy:
         self.ended = Abort(status, log)
         return self.ended
 
-    def same_process(self, tests: Tests) -> dict[str, Any]:
+    def same_process(self, tests: FunctionTests) -> dict[str, Any]:
         """Let the candidate run the tests itself. Its word is all there is."""
         try:
             wire.send(self._sock, b"S" + json.dumps(asdict(tests)).encode())
@@ -215,6 +215,17 @@ class Proxy:
         if message[1] not in _SAME_PROCESS_STATUSES:
             raise self._end("forbidden", "the answer's process forged a result")
         return {"status": message[1], "log": str(message[2])[:_MAX_LOG], "opaque": "", "calls": 1}
+
+
+def _marshals(values: Any) -> bool:
+    """Whether marshal keeps the types of all values; it would make bytes of a bytearray or an array."""
+    kinds = set(map(type, values))
+    if kinds <= _SCALARS:
+        return True
+    if not kinds <= _SCALARS | _CONTAINERS:
+        return False
+    inner = (v for v in values if type(v) in _CONTAINERS)
+    return all(_marshals(v) and (type(v) is not dict or _marshals(v.values())) for v in inner)
 
 
 def _is_refusal(name: Any, args: Any) -> bool:

@@ -39,6 +39,22 @@ def receive(sock: socket.socket, limit: int = MAX_FRAME) -> bytes:
     return _exactly(sock, size)
 
 
+def receive_whole(sock: socket.socket) -> bytes:
+    """Read one text that its sender has handed over completely: a frame, or an empty frame and a file's descriptor.
+
+    Nothing is read beyond it, so that the next process can go on from here. Raises: Closed.
+    """
+    payload = receive(sock)
+    if payload:
+        return payload
+    _, fds, _, _ = socket.recv_fds(sock, 1, 1)
+    if not fds:
+        raise Closed
+    with open(fds[0], "rb") as file:
+        file.seek(0)
+        return file.read()
+
+
 def _exactly(sock: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:

@@ -7,6 +7,7 @@ where the kernel says that nobody else had the processor (`launch.Watch`).
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import resource
@@ -134,8 +135,9 @@ def fork(setup: Setup) -> Child | None:
 
 def _become(uid: int, keep: list[int], setup: Setup, cpu_s: float | None, memory_mb: int) -> None:
     """In the child: descriptors 3.. are `keep`, all else is closed; another identity, without power, with limits."""
-    high = [os.dup2(fd, 32 + i) for i, fd in enumerate(keep)]
-    for i, fd in enumerate(high):
+    # first out of the way: a descriptor to keep may have one of the numbers wanted
+    away = [fcntl.fcntl(fd, fcntl.F_DUPFD, 3 + len(keep)) for fd in keep]
+    for i, fd in enumerate(away):
         os.dup2(fd, 3 + i)
     linux.close_range(3 + len(keep))
     memory = memory_mb << 20
@@ -212,6 +214,8 @@ class Slot:
         while not self.broken:
             used, helper_used = child.cpu_s(), self._helper.cpu_s() - helper_start
             now = time.monotonic()
+            if self._poll.poll(0):  # a verdict that is there counts, however late this process was to look
+                return "", self._byte()
             if used >= cpu_s:
                 return "cpu", self._end(child)
             if helper_used >= tester_limit:
@@ -227,8 +231,7 @@ class Slot:
                 deadline = min(start + wall_s + waited, start + _STARVED_FACTOR * wall_s)
                 continue
             left = min(cpu_s - used, tester_limit - helper_used, deadline - now)
-            if self._poll.poll(max(1, int(left * 1000))):
-                return "", self._byte()
+            self._poll.poll(max(1, int(left * 1000)))
         return "tester_gone", b""
 
     def _byte(self) -> bytes:

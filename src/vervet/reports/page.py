@@ -1,0 +1,127 @@
+"""What every section of a page is made from: the subjects with their curves, on one grid of k."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vervet.analysis.curve import coverage
+from vervet.records import Curve, CurvePoint
+from vervet.reports.subject import Subject, labels, task_name
+
+_STEPS = 64
+# places along a curve, besides the k of the table
+FEW_RUNS = 3
+# up to so many curves, every one shows its bands
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One subject on the page."""
+
+    subject: Subject
+    label: str
+    number: int
+    # from 0: decides colour, dash and marker
+    curve: Curve
+    # as `vervet coverage` prints it
+    path: tuple[CurvePoint, ...]
+    # the same curve on the page's fine grid, as far as it is drawn
+
+    @property
+    def cut(self) -> bool:
+        """Whether the table goes further than the drawing."""
+        return self.curve.points[-1].k > self.path[-1].k
+
+    @property
+    def last(self) -> CurvePoint | None:
+        """The point with the most attempts that stands on every problem; None where a problem has no decided sample."""
+        full = [p for p in self.curve.points if not p.censored]
+        return full[-1] if full else None
+
+    @property
+    def first(self) -> CurvePoint:
+        """pass@1."""
+        return self.curve.points[0]
+
+    @property
+    def solved(self) -> int:
+        """Problems with at least one PASS."""
+        return self.curve.problems - self.curve.never_solved
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything a section may look at."""
+
+    title: str
+    entries: tuple[Entry, ...]
+    level: float
+    grid: tuple[int, ...]
+    # every k at which curves are drawn, rising
+    made: datetime.datetime
+    # UTC
+    version: str
+
+    @property
+    def single(self) -> bool:
+        return len(self.entries) == 1
+
+    @property
+    def top(self) -> int:
+        """Largest k."""
+        return self.grid[-1]
+
+    @property
+    def shared_k(self) -> int | None:
+        """The most attempts that every curve has, on all its problems."""
+        last = [e.last for e in self.entries]
+        k = min((p.k if p else 0) for p in last)
+        return k or None
+
+    def at(self, entry: Entry, k: int) -> CurvePoint | None:
+        """A curve's point at a k of the grid; None beyond its end."""
+        return next((p for p in entry.path if p.k == k), None)
+
+
+def build(subjects: Sequence[Subject], level: float, version: str, title: str | None = None) -> Page:
+    """Estimate every curve. Raises: BadOption for a level outside (0, 1)."""
+    curves = [coverage(s.counts, level=level) for s in subjects]
+    ends = [_end(s, curve) for s, curve in zip(subjects, curves, strict=True)]
+    grid = _grid([p.k for curve, end in zip(curves, ends, strict=True) for p in curve.points if p.k <= end])
+    names = labels(subjects)
+    entries = []
+    for number, (subject, curve, name, end) in enumerate(zip(subjects, curves, names, ends, strict=True)):
+        own = [k for k in grid if k <= end]
+        entries.append(Entry(subject, name, number, curve, coverage(subject.counts, k=own, level=level).points))
+    return Page(
+        title=title or _title(subjects, names),
+        entries=tuple(entries),
+        level=level,
+        grid=grid,
+        made=datetime.datetime.now(datetime.UTC),
+        version=version,
+    )
+
+
+def _end(subject: Subject, curve: Curve) -> int:
+    """Where a curve's drawing ends: beyond, more than half of its problems have no k samples, and the rest mislead."""
+    half = [p.k for p in curve.points if p.coverage is not None and 2 * p.problems >= curve.problems]
+    return max(1, int(np.quantile(subject.counts.n, 0.5, method="lower")), *half)
+
+
+def _grid(ks: list[int]) -> tuple[int, ...]:
+    fine = np.unique(np.rint(np.geomspace(1, max(ks), _STEPS)).astype(np.int64))
+    return tuple(sorted({*ks, *(int(k) for k in fine)}))
+
+
+def _title(subjects: Sequence[Subject], names: Sequence[str]) -> str:
+    tasks = list(dict.fromkeys(task_name(s) for s in subjects))
+    if len(subjects) > 1:
+        where = f" on {tasks[0]}" if len(tasks) == 1 and all(s.is_run for s in subjects) else ""
+        return f"{len(subjects)} " + (f"runs{where}" if any(s.is_run for s in subjects) else "tables of counts")
+    config = subjects[0].config
+    return f"{config.model} on {tasks[0]}" if config else names[0]

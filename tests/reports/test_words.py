@@ -1,0 +1,87 @@
+"""The special cases are said in words."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("jinja2")
+
+from tests.reports.pages import Page, counts
+from vervet.analysis.curve import coverage
+from vervet.records import Counts
+from vervet.reports.format import percent
+from vervet.reports.html import Subject, render
+
+
+def words(table: Counts) -> str:
+    return Page.of(render([Subject(table)])).words
+
+
+def said(share: float | None) -> str:
+    return percent(share).replace("\u202f", " ")
+
+
+def test_the_rise_is_said_with_its_intervals() -> None:
+    table = counts([32] * 40, [0] * 20 + [4] * 20)
+    one, _, _, _, _, last = coverage(table).points
+    assert last.k == 32
+    rise = (
+        f"With one attempt it solves {said(one.coverage)} of problems (95 % interval {said(one.low)} to "
+        f"{said(one.high)}); with 32 attempts {said(last.coverage)} ({said(last.low)} to {said(last.high)})"
+    )
+    assert rise + ", 8.0 times as many." in words(table)
+    assert "20 of 40 problems were solved at least once; 20 never, in 32 attempts each." in words(table)
+
+
+def test_nothing_solved_gives_an_upper_bound() -> None:
+    table = counts([50] * 100, [0] * 100)
+    high = coverage(table).points[-1].high
+    assert high is not None
+    assert 0.02 < high < 0.05, "near the rule of three: 3 / 100"
+    text = words(table)
+    assert "Nothing was solved: not one of 5,000 decided samples of 100 problems passed." in text
+    assert f"with 50 attempts it could still be up to {said(high)}" in text
+
+
+def test_everything_solved_gives_a_lower_bound() -> None:
+    table = counts([20] * 50, [20] * 50)
+    text = words(table)
+    assert "Everything was solved: each decided sample of 50 problems passed." in text
+    assert f"could still be as low as {said(coverage(table).points[0].low)}" in text
+
+
+def test_undecided_samples_show_floor_and_ceiling() -> None:
+    table = counts([8] * 40, [2] * 40, [2] * 40)
+    last = [p for p in coverage(table).points if not p.censored][-1]
+    text = words(table)
+    assert "80 of 400 samples (20.0 %) are undecided." in text
+    assert f"coverage at k = 8 would be {said(last.floor)}; had all passed, {said(last.ceiling)}" in text
+    assert "undecided" in Page.of(render([Subject(table)])).blocks["style"]
+    assert [a for a in Page.of(render([Subject(table)])).named("path") if a.get("class") == "undecided"]
+    without = Page.of(render([Subject(counts([8] * 40, [2] * 40))]))
+    assert not [a for a in without.named("path") if a.get("class") == "undecided"]
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (counts([5] * 4, [1, 0, 2, 5]), "Few problems (4)"),
+        (counts([5], [1]), "One problem says nothing about others"),
+        (counts([1] * 40, [0, 1] * 20), "the curve is a single point"),
+        (counts([0] * 3, [0] * 3, [4] * 3), "None of 12 samples is decided yet"),
+        (counts([0] * 3, [0] * 3), "There is no sample yet"),
+        (counts([3, 9] * 20, [1, 2] * 20), "beyond k = 3 some problems have fewer than k samples"),
+    ],
+    ids=["few", "one", "single-sample", "pending", "empty", "ragged"],
+)
+def test_other_special_cases(table: Counts, expected: str) -> None:
+    assert expected.lower() in words(table).lower()
+
+
+def test_runs_are_compared_at_a_k_that_all_have() -> None:
+    subjects = [
+        Subject(counts([10] * 30, [1] * 30, source="a.csv")),
+        Subject(counts([40] * 30, [8] * 30, source="b.csv")),
+    ]
+    text = Page.of(render(subjects)).words
+    assert "At k = 10, which every run has on all its problems, coverage goes from" in text

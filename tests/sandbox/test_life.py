@@ -1,0 +1,151 @@
+"""Containers die and are killed: what is affected is UNKNOWN, what follows works, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox import strengths
+from vervet.protocols import Limits
+from vervet.sandbox.inside.checks import FunctionTests
+from vervet.verifiers.python_tests import decide
+
+CHECK = FunctionTests("f", "", "def check(candidate):\n    assert candidate(3) == 4\n")
+GOOD = "def f(x):\n    return x + 1\n"
+SLOW = "import time\ndef f(x):\n    time.sleep(0.8)\n    return x + 1\n"
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(p) for p in path.read_text().split()]
+    return found
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def launchers() -> list[int]:
+    return [p for p in children(os.getpid()) if "launch.py" in command(p)]
+
+
+def family(launcher: int) -> dict[str, int]:
+    """Pids of one container: launcher, PID 1, tester and, if there is one, candidate."""
+    [zygote] = children(launcher)
+    inner = sorted(children(zygote))
+    return dict(zip(("launcher", "zygote", "tester", "candidate"), (launcher, zygote, *inner), strict=False))
+
+
+@pytest.mark.parametrize("victim", ["launcher", "zygote", "tester"])
+def test_killing_a_part_makes_that_answer_unknown_and_the_rest_goes_on(bench, victim):
+    assert [decide(e)[0] for e in bench.endings(CHECK, GOOD)] == ["PASS"]
+
+    async def run():
+        work = asyncio.create_task(asyncio.to_thread(time.sleep, 0.4))
+        judged = asyncio.create_task(_judge(bench, GOOD, SLOW, GOOD))
+        await work
+        os.kill(family(launchers()[0])[victim], signal.SIGKILL)
+        return await judged
+
+    before, affected, after = bench.do(run())
+    assert before[0] == "PASS"
+    assert affected[0] == "UNKNOWN"
+    assert affected[1] in {"sandbox_failed", "verifier_failed"}
+    assert after[0] == "PASS"
+    assert [decide(e)[0] for e in bench.endings(CHECK, SLOW)] == ["PASS"], "a repeat decides it"
+
+
+async def _judge(bench, *answers):
+    forms = [strengths.Candidate(((a,),)) for a in answers]
+    return [decide(e) for e in await bench.runtime.run(CHECK, forms, Limits(cpu_s=2, wall_s=20))]
+
+
+def test_killing_the_candidate_is_not_taken_for_a_pass(bench):
+    async def run():
+        judged = asyncio.create_task(_judge(bench, SLOW, GOOD))
+        await asyncio.sleep(0.5)
+        os.kill(family(launchers()[0])["candidate"], signal.SIGKILL)
+        return await judged
+
+    killed, after = bench.do(run())
+    assert killed[0] != "PASS"
+    assert after[0] == "PASS"
+
+
+def test_cancelling_a_run_leaves_a_usable_runtime(bench):
+    async def run():
+        judged = asyncio.create_task(_judge(bench, SLOW, SLOW))
+        await asyncio.sleep(0.5)
+        judged.cancel()
+        await asyncio.gather(judged, return_exceptions=True)
+        return await _judge(bench, GOOD)
+
+    assert bench.do(run())[0][0] == "PASS"
+
+
+def groups() -> list[str]:
+    return [str(p) for p in Path("/sys/fs/cgroup").glob("**/vervet-*")]
+
+
+def test_closing_leaves_no_process_mount_file_or_control_group():
+    mounts = Path("/proc/self/mountinfo").read_text()
+    files = set(os.listdir("/tmp"))
+    made = strengths.bench("namespaces", slots=2)
+    assert [decide(e)[0] for e in made.endings(CHECK, GOOD, GOOD)] == ["PASS", "PASS"]
+    pids = [pid for launcher in launchers() for pid in family(launcher).values()]
+    assert len(pids) == 6
+    strengths.close(made)
+    assert [p for p in pids if os.path.exists(f"/proc/{p}") and "launch.py" in command(p)] == []
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert {f for f in set(os.listdir("/tmp")) - files if "vervet-box" in f} == set()
+    assert [g for g in groups() if any(str(p) in g for p in pids)] == []
+
+
+DRIVER = """
+import asyncio, json, os, sys
+from tests.sandbox import strengths, test_life
+bench = strengths.bench(sys.argv[1], slots=2)
+async def run():
+    await test_life._judge(bench, test_life.GOOD, test_life.GOOD)
+    print(json.dumps([p for l in test_life.launchers() for p in test_life.family(l).values()]), flush=True)
+    await test_life._judge(bench, test_life.SLOW, test_life.SLOW)
+bench.do(run())
+"""
+
+
+@pytest.mark.parametrize("strength", strengths.NAMES)
+def test_a_killed_driver_takes_its_containers_with_it(strength, project_root):
+    strengths.launcher(strength)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, strength], stdout=subprocess.PIPE, cwd=project_root, env={**os.environ}
+    )
+    pids = json.loads(driver.stdout.readline())
+    assert len(pids) >= 6
+    time.sleep(0.3)
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    deadline = time.monotonic() + 5
+    while alive := [p for p in pids if _runs(p)]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.05)
+    assert [g for g in groups() if any(str(p) in g for p in pids)] == []
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
