@@ -16,7 +16,7 @@ ARGS ?=
 
 DEMO_MODEL ?= local/smollm2-135m
 DEMO_N ?= 32
-DEMO_PROBLEMS ?= HumanEval/7,HumanEval/13,HumanEval/22,HumanEval/23,HumanEval/28,HumanEval/34,HumanEval/35,HumanEval/42,HumanEval/45,HumanEval/53
+DEMO_PROBLEMS ?= 12,15,16,23,24,27,28,34,48,53,55,60
 DEMO_RUN := runs/demo
 
 help:

@@ -2,8 +2,8 @@
 
     python bench/calibration.py [--runs 1000] [--seed 1] [--state FILE] [--only coverage,fits,forecast] [--markdown]
 
-Prints JSON. With --state, finished runs are kept in FILE and a repeated call goes on where the last one ended. Each run is
-seeded by (seed, cell, run), so the table depends on the seed and the code alone.
+Prints JSON. With --state, finished runs are kept in FILE and a repeated call goes on where the last one ended. Each run
+is seeded by (seed, cell, run), so the table depends on the seed and the code alone.
 """
 
 from __future__ import annotations
@@ -231,10 +231,11 @@ def calibrate(only: set[str], runs: int, seed: int, state: Path | None = None) -
 
 
 def markdown(table: dict[str, dict[str, list[int]]]) -> str:
-    lines = ["| simulation | " + "share of intervals that contain the truth |", "|---|---|"]
+    lines = ["| simulation | runs | share of intervals that contain the truth, % |", "|---|---|---|"]
     for name, hits in table.items():
         cells_ = ", ".join(f"{label} {100 * a / max(b, 1):.1f}" for label, (a, b) in hits.items())
-        lines.append(f"| {name.replace(' | ', ', ')} | {cells_} |")
+        runs = max((b for _, b in hits.values()), default=0)
+        lines.append(f"| {name.replace(' | ', ', ')} | {runs} | {cells_} |")
     return "\n".join(lines)
 
 

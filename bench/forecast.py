@@ -2,9 +2,9 @@
 
     python bench/forecast.py [--seeds 20] [--method all|combination|...]
 
-Each file is thinned without replacement, with the same draws for every method. Prints JSON: for each method and cell the mean
-absolute error, the share of 95 % intervals that contain the truth and their mean width; and leave-one-set-out: the method
-that errs least on the other files, scored on the one left out.
+Each file is thinned without replacement, with the same draws for every method. Prints JSON: for each method and cell
+the mean absolute error, the share of 95 % intervals that contain the truth and their mean width; and leave-one-set-out:
+the method that errs least on the other files, scored on the one left out.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from vervet.analysis.counts import read_counts
 from vervet.estimate.coverage import pass_curve
 from vervet.estimate.forecasting import Forecaster
 from vervet.estimate.methods import FORECAST_METHODS
 
+ROOT = Path(__file__).resolve().parents[1]
 CELLS = ((20, 1000), (20, 10_000), (100, 1000), (100, 10_000), (1000, 10_000))
 AIMS = {
     (20, 1000): (0.048, 0.28),

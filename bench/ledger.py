@@ -51,7 +51,9 @@ def rss_mb(pid: int) -> float:
 def run(kind: str, samples: int, problems: int, folder: Path) -> dict[str, Any]:
     """One run and its coverage, measured from outside."""
     task = folder / "problems.jsonl"
-    task.write_text("".join(json.dumps({"id": f"q{i}", "prompt": f"{i}?", "answer": str(i)}) + "\n" for i in range(problems)))
+    task.write_text(
+        "".join(json.dumps({"id": f"q{i}", "prompt": f"{i}?", "answer": str(i)}) + "\n" for i in range(problems))
+    )
     out = folder / kind
     line = ["run", task, "-m", "fake/beta=0.3,3", "-n", samples // problems, "--seed", 1, "--out", out, "--json"]
     line += ["-M", f"corpus={corpus(kind, folder)}", "-M", f"chars={CHARS}", "-M", "log=false"]

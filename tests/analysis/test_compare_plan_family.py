@@ -181,7 +181,7 @@ def test_pythia_models_are_close_to_a_family() -> None:
 
 
 def test_noise_is_taken_out_again() -> None:
-    """1,500 problems, 300 samples, 2 % false acceptance, 10 % false rejection: corrected within .03, uncorrected far off."""
+    """1,500 problems, 300 samples, 2 % false acceptance, 10 % false rejection: within .03, uncorrected far off."""
     rng = np.random.default_rng(0)
     r = np.where(rng.random(1500) < 0.3, 0.0, rng.beta(0.6, 3, 1500))
     accept = r * 0.9 + (1 - r) * 0.02

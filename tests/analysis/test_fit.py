@@ -1,4 +1,5 @@
-"""Fits of counts: known distributions come back, intervals surround estimates, thin data get a sentence instead of a number."""
+"""Fits of counts: known distributions come back, intervals surround estimates, thin data get a sentence instead of a
+number."""
 
 from __future__ import annotations
 

@@ -25,6 +25,7 @@ def bench(name: str):
     return module
 
 
+@pytest.mark.slow
 def test_the_default_holds_its_aims_in_every_cell() -> None:
     """Error, containment and width on the six released sets, 20 seeds: the same draws every time, so no false alarm."""
     module = bench("forecast")

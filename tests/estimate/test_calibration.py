@@ -1,7 +1,7 @@
 """A small version of bench/calibration: intervals contain the truth about as often as they say; a bad one does not.
 
-The full table (1,000 runs a cell) is in docs/explanation/statistics.md. Here 100 runs a cell at true 95 %: fewer than 88
-contained has odds of 1 in 200 a cell, and the seed is fixed, so a change that passes once passes always.
+The full table (1,000 runs a cell) is in docs/explanation/statistics.md. Here 100 runs a cell at true 95 %: fewer than
+88 contained has odds of 1 in 200 a cell, and the seed is fixed, so a change that passes once passes always.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Counts collected under a stopping rule: the naive estimator is biased, Vervet's is not, and plain rules are recognised."""
+"""Counts collected under a stopping rule: the naive estimator is biased, Vervet's is not, and plain rules are
+recognised."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ def first_pass_counts(problems: int, cap: int, seed: int) -> tuple[Counts, np.nd
 
 
 def test_vervet_does_not_commit_the_bias_on_counts_sampled_to_the_first_pass() -> None:
-    """400 problems: the naive value is more than 5 standard errors off, Vervet's within 4 (odds of a false alarm 1e-4)."""
+    """400 problems: the naive value is over 5 standard errors off, Vervet's within 4 (odds of a false alarm 1e-4)."""
     counts, p = first_pass_counts(400, 64, 7)
     curve = coverage(counts, k=[1, 4, 16, 64])
     assert curve.design == "first-pass"
@@ -113,7 +114,7 @@ def test_fixed_designs_are_hardly_ever_taken_for_a_rule() -> None:
 
 
 def test_adaptive_counts_are_refused_with_the_bias_named() -> None:
-    with pytest.raises(BadOption, match="adaptive design: .* biased"):
+    with pytest.raises(BadOption, match=r"adaptive design: .* biased"):
         coverage(Counts(range(3), [4, 5, 6], [1, 2, 3], design="adaptive"))
 
 

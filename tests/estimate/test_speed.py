@@ -1,4 +1,5 @@
-"""Promised times, with a wide margin for a busy machine; bench/estimate prints the real ones. And imports stay light."""
+"""Promised times, with a wide margin for a busy machine; bench/estimate prints the real ones. And imports stay
+light."""
 
 from __future__ import annotations
 

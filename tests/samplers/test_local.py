@@ -1,6 +1,7 @@
 """The local sampler with the real model: independent draws, right counts, greedy, limits, cancelling, silence.
 
-The model (98 MB) is fetched into the user's cache the first time.
+The model (98 MB) is fetched into the user's cache the first time. Most tests compute on one thread: two of them on two
+busy cores wait for each other more than they work.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def loop():
 
 @pytest.fixture(scope="module")
 def sampler(model, loop):
-    made = Local("smollm2-135m", SamplerSetup())
+    made = Local("smollm2-135m", SamplerSetup(), threads=1)
     yield made
     loop.run_until_complete(made.aclose())
 
@@ -80,30 +81,30 @@ def test_it_is_a_sampler(sampler):
 
 
 def test_samples_of_a_request_are_different_draws(draw):
-    """32 draws of 16 tokens at temperature 1 coincide with a chance far below 1e-6 (about 30 nats a text)."""
-    assert len(set(texts(draw(32, temperature=1.0)))) == 32
+    """Two of 32 draws of 12 tokens at temperature 1 coincide with a chance below 1e-4 (20 nats a text, measured)."""
+    assert len(set(texts(draw(32, 12, temperature=1.0)))) == 32
 
 
 def test_the_same_request_repeats_and_other_seeds_do_not(draw):
-    once = draw(8, 24, temperature=1.0)
-    assert draw(8, 24, temperature=1.0) == once
+    once = draw(4, 12, temperature=1.0)
+    assert draw(4, 12, temperature=1.0) == once
     for change in ({"run_seed": 8}, {"first": 8}, {"problem_id": "q"}):
-        assert not set(texts(draw(8, 24, temperature=1.0, **change))) & set(texts(once))
+        assert not set(texts(draw(4, 12, temperature=1.0, **change))) & set(texts(once))
 
 
 def test_temperature_0_is_greedy(draw):
-    found = texts(draw(4, temperature=0)) + texts(draw(2, temperature=0, run_seed=9))
+    found = texts(draw(3, 8, temperature=0)) + texts(draw(2, 8, temperature=0, run_seed=9))
     assert len(set(found)) == 1
 
 
 def test_top_p_narrows_the_draws(draw):
-    narrow = draw(8, params=Params(1.0, 0.01, 16))
+    narrow = draw(4, params=Params(1.0, 0.01, 8))
     assert len(set(texts(narrow))) == 1
-    assert texts(narrow)[0] == texts(draw(1, temperature=0))[0]
+    assert texts(narrow)[0] == texts(draw(1, 8, temperature=0))[0]
 
 
 def test_extra_parameters_reach_the_model(draw):
-    assert len(set(texts(draw(8, temperature=1.0, extra={"top_k": 1})))) == 1
+    assert len(set(texts(draw(4, 8, temperature=1.0, extra={"top_k": 1})))) == 1
     with pytest.raises(ValueError, match="seed"):
         draw(1, extra={"seed": 3})
 
@@ -120,7 +121,7 @@ def test_every_choices_tokens_are_counted(draw):
 
 
 def test_counts_differ_where_lengths_do(draw):
-    reply = draw(8, 64, temperature=1.0)
+    reply = draw(6, 64, temperature=0.5)
     ended = [c for c in reply.completions if c.finish_reason == "stop"]
     assert ended  # a haiku ends within 64 tokens nearly always
     assert all(0 < c.completion_tokens <= 64 for c in reply.completions)
@@ -157,23 +158,26 @@ def test_a_prompt_longer_than_the_context_can_never_succeed(draw):
     assert "\n" not in str(error.value)
 
 
-def test_the_context_grows_with_the_prompt(draw):
+def test_the_context_grows_with_the_prompt(model, loop):
     """Digits take one token each, more than the first guess: it is corrected, not refused."""
-    reply = draw(2, 4, prompt="1" * 3000)
-    assert reply.usage.prompt_tokens >= 3000
-    assert len(reply.completions) == 2
+    fresh = Local("smollm2-135m", SamplerSetup(), n_parallel=2, threads=1)
+    try:
+        for digits in (20, 1200):
+            reply = loop.run_until_complete(fresh.sample(request(2, 2, prompt="1" * digits)))
+            assert reply.usage.prompt_tokens >= digits
+            assert len(reply.completions) == 2
+    finally:
+        loop.run_until_complete(fresh.aclose())
 
 
 def test_a_small_context_splits_a_request(model, loop):
-    small = Local("smollm2-135m", SamplerSetup(), context=1024, logprobs=True)
+    small = Local("smollm2-135m", SamplerSetup(), context=512, threads=1)
     try:
-        reply = loop.run_until_complete(small.sample(request(12, 200, extra={"ignore_eos": True})))
-        assert [c.completion_tokens for c in reply.completions] == [200] * 12
-        assert reply.usage.prompt_tokens >= 3 * 38  # evaluated once a batch
-        for completion in reply.completions:
-            assert completion.logprob < 0
-        with pytest.raises(ValueError, match="holds 1024"):
-            loop.run_until_complete(small.sample(request(1, 4, prompt="word " * 2000)))
+        reply = loop.run_until_complete(small.sample(request(9, 80, extra={"ignore_eos": True})))
+        assert [c.completion_tokens for c in reply.completions] == [80] * 9
+        assert reply.usage.prompt_tokens == 3 * 38  # evaluated once a batch
+        with pytest.raises(ValueError, match="holds 512"):
+            loop.run_until_complete(small.sample(request(1, 4, prompt="word " * 1000)))
     finally:
         loop.run_until_complete(small.aclose())
 
@@ -181,7 +185,7 @@ def test_a_small_context_splits_a_request(model, loop):
 def test_logprobs_are_there_when_asked_for(model, loop, draw):
     """Of the model itself: temperature does not change the log-probability of a text."""
     assert draw(1).completions[0].logprob is None
-    asked = Local("smollm2-135m", SamplerSetup(), logprobs=True, n_parallel=2)
+    asked = Local("smollm2-135m", SamplerSetup(), logprobs=True, n_parallel=2, threads=1)
     try:
         raw = loop.run_until_complete(asked.sample(request(1, 4, 0, prompt="1, 2, 3, 4, 5, 6, 7,")))
         assert -4 < raw.completions[0].logprob < 0  # it counts on nearly surely
@@ -207,7 +211,7 @@ def test_layers_cannot_go_to_a_gpu_that_is_not_there(model, loop):
 
 def test_the_event_loop_stays_free(sampler, loop):
     async def work() -> int:
-        ticks, task = 0, asyncio.create_task(sampler.sample(request(8, 32, extra={"ignore_eos": True})))
+        ticks, task = 0, asyncio.create_task(sampler.sample(request(4, 24, extra={"ignore_eos": True})))
         while not task.done():
             await asyncio.sleep(0.01)
             ticks += 1
@@ -234,7 +238,7 @@ def test_cancelling_ends_the_work_soon(sampler, loop):
 
 def test_closing_ends_threads_and_what_runs(model):
     async def work() -> None:
-        sampler = Local("smollm2-135m", SamplerSetup())
+        sampler = Local("smollm2-135m", SamplerSetup(), threads=1)
         running = asyncio.create_task(sampler.sample(request(2, 5000, extra={"ignore_eos": True})))
         await asyncio.sleep(1.5)
         await sampler.aclose()

@@ -7,14 +7,14 @@ import pytest
 from tests.sandbox import strengths
 
 
-@pytest.fixture(params=strengths.NAMES)
+@pytest.fixture(params=strengths.ALL)
 def bench(request):
     made = strengths.bench(request.param, slots=1)
     yield made
     strengths.close(made)
 
 
-@pytest.fixture(params=[n for n in strengths.NAMES if n != "none"])
+@pytest.fixture(params=strengths.ISOLATED)
 def isolated(request):
     made = strengths.bench(request.param, slots=1)
     yield made

@@ -20,6 +20,9 @@ from vervet.sandbox.inside.checks import FunctionTests
 from vervet.verifiers.python_tests import decide
 
 NAMES = ("namespaces", "one-uid", "none")
+# the strongest in every run of the tests, the others with `slow`
+ALL = [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])]
+ISOLATED = ALL[:2]
 DEFAULT = Limits(cpu_s=2, wall_s=10)
 SYSTEM_PYTHON = "/usr/bin/python3"
 

@@ -313,13 +313,13 @@ def judge(strength: str, name: str) -> None:
     assert log in evil[2], evil
 
 
-@pytest.mark.parametrize("strength", [n for n in strengths.NAMES if n != "none"])
+@pytest.mark.parametrize("strength", strengths.ISOLATED)
 @pytest.mark.parametrize("name", ISOLATED)
 def test_attack_is_stopped_by_isolation(strength, name):
     judge(strength, name)
 
 
-@pytest.mark.parametrize("strength", strengths.NAMES)
+@pytest.mark.parametrize("strength", strengths.ALL)
 @pytest.mark.parametrize("name", EVERYWHERE)
 def test_attack_is_stopped_at_every_strength(strength, name):
     judge(strength, name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 import pytest
 
+from tests.sandbox.test_life import children, launchers
 from vervet.protocols import Limits
 from vervet.sandbox.inside.checks import FunctionTests
 
@@ -116,18 +116,8 @@ def test_threads_that_outlive_the_call_end_with_the_answer(bench):
     spin = "import threading\ndef spin():\n    while True: pass\n"
     runner = f"{spin}def f(x):\n    threading.Thread(target=spin).start()\n    return x + 1\n"
     assert judged(bench, runner, TWIN, runner, TWIN) == [("PASS", "accepted")] * 4
-    alive = [p for p in Path("/proc").glob("[0-9]*") if _is_candidate(p)]
-    assert alive == []
-
-
-def _is_candidate(path: Path) -> bool:
-    """A process two pid namespaces below ours."""
-    try:
-        line = next(x for x in (path / "status").read_text().splitlines() if x.startswith("NSpid:"))
-        state = (path / "stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, StopIteration):
-        return False
-    return len(line.split()) == 4 and state == "R"
+    zygotes = [pid for launcher in launchers() for pid in children(launcher)]
+    assert [len(children(pid)) for pid in zygotes] == [2]  # the compiler and the tester
 
 
 @pytest.mark.parametrize(

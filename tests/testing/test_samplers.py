@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pytest
 
+import vervet
+from tests.helpers import write_problems
 from tests.testing.controls import Control, assert_caught, assert_every_check_is_controlled
+from vervet.errors import ServiceError
+from vervet.ledger.history import History
 from vervet.protocols import Sampler, SamplerSetup, SamplerTraits
 from vervet.records import Completion, Message, Params, Reply, Request, Usage
 from vervet.samplers.fake import Fake
+from vervet.samplers.replay import Replay
 from vervet.testing import samplers
 from vervet.testing.samplers import conform_to_sampler
 
@@ -41,6 +46,31 @@ def test_fake_that_always_succeeds_conforms_but_for_variety() -> None:
     conform_to_sampler(lambda: fake("p=1"), REQUEST, seeded=True, varied=False)
     with pytest.raises(AssertionError, match="one and the same text"):
         conform_to_sampler(lambda: fake("p=1"), REQUEST, seeded=True)
+
+
+def test_replay_conforms(tmp_path: Path) -> None:
+    """It draws nothing: index i is what was stored there, whatever the seed."""
+    write_problems(tmp_path / "q.jsonl", 1)
+    run = vervet.run(str(tmp_path / "q.jsonl"), model="fake/p=0.5", n=80, out=tmp_path / "r")
+    build = lambda: Replay(str(run.folder), SamplerSetup(history=History))  # noqa: E731
+    request = dataclasses.replace(REQUEST, problem_id="q0")
+    conform_to_sampler(build, request, seeded=True, regroups=True, varied=False)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_local_conforms() -> None:
+    """The real model, some forty texts of six tokens. False alarm: see DRAWS, 12 here; the seed is fixed."""
+    pytest.importorskip("xllamacpp", reason="the extra `local` is not installed")
+    from vervet.samplers.local import Local
+
+    params = Params(1.2, None, 6)
+    request = Request("p", (Message("user", "Invent a name."),), params, first=0, n=1, run_seed=20240731)
+    build = lambda: Local("smollm2-135m", SamplerSetup(), threads=2, n_parallel=8)  # noqa: E731
+    try:
+        conform_to_sampler(build, request, seeded=True, draws=12)
+    except ServiceError as error:
+        pytest.skip(str(error))
 
 
 class Free(Fake):

@@ -32,7 +32,7 @@ def namespaces() -> Sandbox:
 
 
 @pytest.mark.parametrize("check", [c.__name__ for c in sandboxes.CHECKS])
-@pytest.mark.parametrize("build", [namespaces, none], ids=lambda b: b.__name__)
+@pytest.mark.parametrize("build", [namespaces, pytest.param(none, marks=pytest.mark.slow)], ids=lambda b: b.__name__)
 def test_shipped_sandboxes_conform(build: sandboxes.Build, check: str, request: pytest.FixtureRequest) -> None:
     if build is none and check in sandboxes.ISOLATION:
         pytest.skip("not here: a sandbox without isolation does not promise it")
@@ -201,7 +201,6 @@ CONTROLS: dict[str, Control] = {
     "check_files: none": (lambda: sandboxes.check_files(NO_FILES), "should end with 0"),
     "check_private_folder: one": (None, "what an earlier one wrote"),  # type: ignore[dict-item]  below: it needs a folder
     "check_environment: all": (lambda: sandboxes.check_environment(into(tells_all)), "keys included"),
-    "check_cpu_limit: silent": (lambda: sandboxes.check_cpu_limit(out_of(silent)), "its cpu limit"),
     "check_cpu_limit: asleep": (lambda: sandboxes.check_cpu_limit(out_of(impatient)), "no processor time"),
     "check_wall_limit: silent": (lambda: sandboxes.check_wall_limit(out_of(silent)), "its wall limit"),
     "check_memory_limit: none": (lambda: sandboxes.check_memory_limit(limits(memory_mb=4096)), "got 1024"),

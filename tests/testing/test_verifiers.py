@@ -60,7 +60,9 @@ def test_regex_conforms() -> None:
     conform_to_verifier(Regex, problem, right="442", wrong="24", malformed=malformed, variants=variants)
 
 
-@pytest.mark.parametrize("problem", [COMPLETION, PROGRAM], ids=lambda p: p.id)
+@pytest.mark.parametrize(
+    "problem", [COMPLETION, pytest.param(PROGRAM, marks=pytest.mark.slow)], ids=["completion", "program"]
+)
 def test_python_tests_conform(problem: Problem) -> None:
     body = "    return 2 * x\n" if problem is COMPLETION else "def double(x):\n    return 2 * x\n"
     conform_to_verifier(

@@ -20,7 +20,7 @@ CHECK = {
 }
 
 
-@pytest.fixture(params=["namespaces", "none"])
+@pytest.fixture(params=["namespaces", pytest.param("none", marks=pytest.mark.slow)])
 def judge(request):
     """Verdicts of answers to one problem, (outcome, reason) each."""
     if request.param == "namespaces" and not capabilities().namespaces:
@@ -263,6 +263,28 @@ def test_impossible_options_are_refused():
 
     with pytest.raises(BadOption, match="namespaces"):
         asyncio.run(verify())
+
+
+def test_calibrated_limits_follow_the_reference():
+    """A loop ends after a multiple of the reference's time; what is slower than the reference, but not by that much, passes."""
+    work = "import time\ndef f(x):\n    while time.process_time() < {}: pass\n    return x\n"
+    check = asserts("assert f(1) == 1")
+
+    async def verdicts(**options):
+        verifier = PythonTests(cpu_s=3, sandbox="none", **options)
+        try:
+            problem = Problem("p", check, reference=work.format(0.05))
+            return await verifier.verify(problem, [work.format(0.1), work.format(60)])
+        finally:
+            await verifier.aclose()
+
+    slower, loop = asyncio.run(verdicts(calibrate=10))
+    assert (slower.outcome, loop.reason) == (Outcome.PASS, Reason.CPU_TIME)
+    assert 0.4 <= loop.cpu_s < 2
+    assert asyncio.run(verdicts())[1].cpu_s >= 3
+    assert PythonTests(calibrate=10).settings() != PythonTests().settings()
+    with pytest.raises(BadOption, match="factor"):
+        PythonTests(calibrate=0.5)
 
 
 def test_the_limits_and_not_the_sandbox_are_the_fingerprint():

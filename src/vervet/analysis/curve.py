@@ -104,7 +104,7 @@ class Row:
 _NOTHING = Row(0, (None,) * 6)
 
 
-def _estimates(  # noqa: PLR0917  one row of each array belongs together
+def _estimates(
     rule: Design, counts: Counts, values: FloatArray, known: IntArray, ks: IntArray, level: float
 ) -> list[Row]:
     """One row for each k of a run that stands on the same problems."""
@@ -157,9 +157,7 @@ def _bounds(
     return values.mean(axis=1), np.maximum(high.mean(axis=1), values.mean(axis=1))
 
 
-def _point(  # noqa: PLR0917  the cells of one point
-    problems: int, k: int, row: Row, band: Band, floor: float, ceiling: float
-) -> CurvePoint:
+def _point(problems: int, k: int, row: Row, band: Band, floor: float, ceiling: float) -> CurvePoint:
     mean, low, high, draws_low, draws_high, se = row.numbers
     return CurvePoint(
         k=int(k),

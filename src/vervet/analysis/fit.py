@@ -76,7 +76,7 @@ class FitResult:
         return {"schema": "vervet.fit/1", "sources": [source.entry() for source in self.sources]}
 
 
-def fit(  # noqa: PLR0917  keywords in practice
+def fit(
     counts: Counts,
     model: str | Sequence[str] = FIT_MODELS[0],
     space: str | Sequence[str] | None = None,
@@ -203,7 +203,7 @@ def _mixture_fit(data: _Data, model: str) -> Fit:
     return dataclasses.replace(done, scale=found.parameters.get("scale"), zero=found.parameters.get("zero"))
 
 
-def _done(  # noqa: PLR0917  the parts of one fit
+def _done(
     data: _Data, model: str, space: str | None, numbers: Sequence[float | None], fitted: FloatArray, reason: str
 ) -> Fit:
     """numbers: a, b, a_low, a_high, b_low, b_high."""

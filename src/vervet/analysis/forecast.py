@@ -76,7 +76,7 @@ class Forecast:
         return {"schema": "vervet.forecast/1"} | plain | lists
 
 
-def forecast(  # noqa: PLR0917  keywords in practice
+def forecast(
     counts: Counts,
     k: int | Sequence[int] | None = None,
     method: str = FORECAST_METHODS[0],

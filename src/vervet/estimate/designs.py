@@ -54,6 +54,8 @@ def parse(name: str) -> Design:
     text = name.strip().lower().replace("_", "-")
     if text in {"fixed", "adaptive"}:
         return Design(text, 0, text)
+    if text.partition("=")[0] == "votes":  # sampling that ends when answers agree
+        return Design("adaptive", 0, text)
     if text == "first-pass":
         return Design("m-passes", 1, text)
     kind, _, number = text.partition("=")
@@ -85,8 +87,8 @@ def check(design: Design, n: IntArray, c: IntArray) -> None:
     """Raises: BadOption that names the bias where no estimator fits; BadData where the counts contradict the design."""
     if design.kind == "adaptive":
         raise BadOption(
-            "adaptive design: outcomes decided which problems got more samples, so c / n is biased (too high where a "
-            "PASS ended the sampling). Count the samples that every problem got, or forecast, which needs no fixed n"
+            f"{design.name} design: outcomes decided which problems got more samples, so c / n is biased (too high where "
+            "a PASS ended the sampling). Count the samples that every problem got, or forecast, which needs no fixed n"
         )
     if design.kind == "m-passes" and np.any(c > design.size):
         raise BadData(

@@ -104,7 +104,7 @@ def population_interval(values: FloatArray, level: float = 0.95, pivots: Quantil
     return Interval(low, high, se)
 
 
-def draws_interval(  # noqa: PLR0917  the counts are one thing
+def draws_interval(
     n: IntArray, c: IntArray, k: IntArray, values: FloatArray, level: float = 0.95, pivots: Quantiles | None = None
 ) -> Interval:
     """Interval for the mean over these very problems.

@@ -93,7 +93,7 @@ def resolve(name: str) -> LocalModel | Path | HubName:
         return known[name]
     path = Path(name).expanduser()
     match = _HUB.fullmatch(name)
-    if path.exists() or (name.lower().endswith(".gguf") and not (match and match[3])):
+    if path.is_file() or (name.lower().endswith(".gguf") and not (match and match[3])):
         return path
     if match and not name.startswith((".", "~", "/")):
         return HubName(match[1], match[2] or "main", match[3] or "")

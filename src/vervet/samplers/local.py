@@ -83,7 +83,7 @@ class Local:
         self._model = resolve(name)
         self._name, self._setup = name, setup
         self._threads = threads or usable_threads()
-        self._slots, self._context, self._gpu_layers, self._logprobs = n_parallel, context, gpu_layers, logprobs
+        self._slots, self._most, self._gpu_layers, self._logprobs = n_parallel, context or CONTEXT, gpu_layers, logprobs
         # one thread: llama.cpp works on one batch at a time, and a queue of requests is all that is needed
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vervet-local")
         self._llama: Llama | None = None
@@ -120,15 +120,14 @@ class Local:
 
     def _sample(self, request: Request, stop: threading.Event) -> Reply:
         body = _body(request, logprobs=self._logprobs)
-        most = self._context or CONTEXT
         each = request.params.max_tokens + 1
         # tokens of the prompt: text has three to four bytes a token, the chat template adds some
         prompt = len(str(prompt_to_json(request.prompt)).encode()) // 2 + 128
         batches: list[list[Choice]] = []
         while (done := sum(map(len, batches))) < request.n:
-            n = max(1, min(request.n - done, self._slots, (most - prompt) // each))
+            n = max(1, min(request.n - done, self._slots, (self._most - prompt) // each))
             try:
-                llama = self._loaded(min(prompt + n * each, most))
+                llama = self._loaded(min(prompt + n * each, self._most))
                 batches.append(
                     llama.generate(
                         {**body, "seed": first_seed(request) + done},
@@ -137,7 +136,7 @@ class Local:
                     )
                 )
             except PromptTooLong as error:
-                if error.prompt <= prompt or error.prompt >= most:  # the second try, or hopeless
+                if error.prompt <= prompt or error.prompt >= self._most:  # the second try, or hopeless
                     raise ValueError(_too_long(request, error, self._weights)) from error
                 prompt = error.prompt
             except OutOfRoom:
@@ -149,7 +148,7 @@ class Local:
     def _loaded(self, tokens: int) -> Llama:
         """The model with room for `tokens`, loaded anew where it has less."""
         if self._llama is None or self._llama.context < tokens:
-            path, context = self._path, -(-tokens // STEP) * STEP
+            path, context = self._path, min(-(-tokens // STEP) * STEP, self._most)
             if not isinstance(self._model, LocalModel):
                 read_head(path)  # a damaged file is one clear line here, and an abort in llama.cpp
             self._unload()

@@ -55,7 +55,7 @@ class Container:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[s.fileno() for s in theirs.values()],
-            env={"PYTHONHASHSEED": "0"},  # sets have the same order in every run
+            env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"},  # sets have one order in every run; no fork links lazily
             cwd="/",
             start_new_session=True,  # Ctrl-C at the terminal is the driver's to handle
         )

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from vervet.protocols import Limits
@@ -20,6 +20,10 @@ from vervet.sandbox.inside.checks import FunctionTests
 
 _CHUNK = 16
 # answers handed to a container at once: enough to hide the round trip to the driver
+_SMALLEST_CHUNK = 2
+# fewer are not worth sending the tests to another container
+_KNOWN_TESTS = 64
+# sets of tests that a container's tester keeps compiled
 _SMALL = 1 << 15
 # bytes that fit a socket's buffer several times over
 
@@ -51,6 +55,8 @@ class Ending:
     # it closed its channel without ending
     exit: int = 0
     # exit code, or minus the signal
+    compiler: str = ""
+    # how the compiler ended, where it ended on this answer: "cpu" or a signal's name
     cpu_s: float = 0.0
 
 
@@ -74,7 +80,7 @@ class FunctionRuntime:
 
     async def run(self, tests: FunctionTests, candidates: Sequence[Candidate], limits: Limits) -> list[Ending]:
         """One ending a candidate, in order. Raises: MissingPart where no container can be made."""
-        size = max(1, min(_CHUNK, -(-len(candidates) // self._pool.count)))
+        size = max(_SMALLEST_CHUNK, min(_CHUNK, -(-len(candidates) // self._pool.count)))
         chunks = [candidates[i : i + size] for i in range(0, len(candidates), size)]
         parts = await asyncio.gather(*(self._chunk(tests, chunk, limits) for chunk in chunks))
         return [ending for part in parts for ending in part]
@@ -97,13 +103,19 @@ class FunctionSlot:
 
     def __init__(self, container: Container) -> None:
         self._container = container
+        self._known: dict[FunctionTests, int] = {}
+        # tests that the tester has, oldest first, and their numbers
+        self._count = 0
         self.usable = True
 
     async def run(
         self, tests: FunctionTests, candidates: Sequence[Candidate], limits: Limits
     ) -> AsyncGenerator[Ending, None]:
         """Endings in order, perhaps fewer than candidates: then the slot is not usable any more."""
-        sender = asyncio.create_task(self._send(tests, candidates, limits))
+        small = sum(len(s) for c in candidates for form in c.forms for s in form) + len(tests.test) < _SMALL // 4
+        if small:  # it fits the buffers, so this cannot wait for our own reading
+            await self._send(tests, candidates, limits)
+        sender = None if small else asyncio.create_task(self._send(tests, candidates, limits))
         try:
             for _ in candidates:
                 ending = await self._ending()
@@ -111,19 +123,31 @@ class FunctionSlot:
                 if not self.usable:
                     return
         finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+            if sender is not None:
+                sender.cancel()
+                await asyncio.gather(sender, return_exceptions=True)
 
     async def _send(self, tests: FunctionTests, candidates: Sequence[Candidate], limits: Limits) -> None:
         """Hand over jobs. A job's clock starts with its limits, which follow when the rest has arrived completely."""
         go = wire.pack(zygote.LIMITS.pack(limits.cpu_s, limits.wall_s, limits.memory_mb))
         batch = _Batch(self._container, go)
-        for i, candidate in enumerate(candidates):
-            job: dict[str, Any] = {"same": candidate.same_process}
-            if i == 0:
-                job["tests"] = asdict(tests)
+        news = self._introduce(tests)
+        for candidate in candidates:
+            job = {"id": self._known[tests], "same": candidate.same_process, **news}
             await batch.add({"code": {"forms": candidate.forms, "entry": tests.entry}, "tests": job})
+            news = {}
         await batch.flush()
+
+    def _introduce(self, tests: FunctionTests) -> dict[str, Any]:
+        """What the tester has to learn before a job with these tests."""
+        if tests in self._known:
+            return {}
+        self._count += 1
+        news: dict[str, Any] = {"tests": tests._asdict()}
+        if len(self._known) >= _KNOWN_TESTS:
+            news["forget"] = self._known.pop(next(iter(self._known)))
+        self._known[tests] = self._count
+        return news
 
     async def _ending(self) -> Ending:
         frames = self._container.frames
@@ -141,6 +165,7 @@ class FunctionSlot:
             limit=end["limit"],
             alive=end["alive"],
             exit=end["exit"],
+            compiler=end.get("compiler", ""),
             cpu_s=end["cpu_s"],
         )
 

@@ -129,6 +129,11 @@ async def opened(build: Callable[[], C]) -> AsyncIterator[C]:
         await part.aclose()
 
 
+def discard(part: Closeable) -> None:
+    """Close a component that was only looked at."""
+    run(part.aclose)
+
+
 def check_close(build: Callable[[], Closeable], use: Callable[[Any], Awaitable[object]] | None = None) -> None:
     """`aclose()` may come twice, and without any use before it."""
 

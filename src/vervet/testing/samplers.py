@@ -1,7 +1,7 @@
 """What every sampler promises, as checks: see `vervet.protocols.Sampler`.
 
 `build` makes a new sampler each time it is called; `request` is one that the sampler can serve, with a temperature above
-0. The checks send it some two hundred times, with other indexes and seeds and at most 40 completions at once.
+0. The checks send it some two hundred times (fewer with fewer `draws`), with other indexes and seeds.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from vervet.protocols import Sampler, SamplerTraits
 from vervet.records import Completion, Reply, Request, Usage
-from vervet.testing._suite import LIMIT_S, Ticker, call, check_close, opened, require, run, run_all, short
+from vervet.testing._suite import LIMIT_S, Ticker, call, check_close, discard, opened, require, run, run_all, short
 
 Build = Callable[[], Sampler]
 DRAWS = 40
-# completions looked at for variety. False alarm where no text has a probability above one half: 40 draws are all equal
-# with probability at most 2 * 0.5 ** 40 = 2e-12; with one text at 0.9 it is 1.5 %, so give a request that leaves a choice
+# completions looked at for variety. False alarm: they are all equal, with probability at most 2 * 0.5 ** draws where no
+# text is likelier than one half: 2e-12 for 40 draws. A text of probability 0.9 makes it 1.5 %: leave the model a choice
 _AT_ONCE = 16
 _TRAITS_S = 1.0
 _HELD_S = 0.5
@@ -34,13 +34,14 @@ def conform_to_sampler(
     seeded: bool = False,
     regroups: bool = False,
     varied: bool = True,
+    draws: int = DRAWS,
     max_n: int = 256,
     limit_s: float = LIMIT_S,
 ) -> None:
     """Run every check of a sampler.
 
     Args: seeded: an equal request gives equal texts.  regroups: also however samples are grouped into requests.
-        varied: the request leaves the model a choice; False switches the checks of variety off.
+        varied: the request leaves the model a choice; False switches the checks of variety off.  draws: see DRAWS.
         max_n: ask for no more samples at once, where the sampler's own limit is higher.  limit_s: for one check.
     Raises: AssertionError that lists the broken promises.
     """
@@ -55,9 +56,9 @@ def conform_to_sampler(
         call(check_close, build, lambda sampler: sampler.sample(request)),
     ]
     if varied:
-        checks.append(call(check_variety, build, request, limit_s=limit_s))
+        checks.append(call(check_variety, build, request, draws=draws, limit_s=limit_s))
         if not seeded:
-            checks.append(call(check_no_cache, build, request, limit_s=limit_s))
+            checks.append(call(check_no_cache, build, request, draws=draws, limit_s=limit_s))
     if seeded:
         checks.append(call(check_seeded, build, request, regroups=regroups, limit_s=limit_s))
     run_all("sampler", *checks)
@@ -77,13 +78,17 @@ def check_traits(build: Build) -> None:
     require(traits.form in ("chat", "completion"), f"traits().form is 'chat' or 'completion', not {traits.form!r}")
     require(traits.max_n >= 1 and traits.max_in_flight >= 1, "traits().max_n and max_in_flight are at least 1")
     require(sampler.traits() == traits, "traits() says the same each time")
-    require(build().traits() == traits, "two samplers built alike have equal traits")
-    run(sampler.aclose)
+    other = build()
+    require(other.traits() == traits, "two samplers built alike have equal traits")
+    discard(sampler)
+    discard(other)
 
 
 def check_neutral_options(build: Build) -> None:
     """`neutral_options`, where it is declared, names options of the constructor: a misspelt one would go unnoticed."""
-    kind = type(build())
+    sampler = build()
+    kind = type(sampler)
+    discard(sampler)
     neutral: frozenset[str] = getattr(kind, "neutral_options", frozenset())
     require(
         isinstance(neutral, (frozenset, set, tuple)), f"neutral_options is a set of names, not {type(neutral).__name__}"
@@ -178,7 +183,7 @@ def check_max_n(build: Build, request: Request, *, at_most: int = 256, limit_s: 
 # ------------------------------------------------------------------------------------------------------ variety and seeds
 
 
-def check_variety(build: Build, request: Request, *, limit_s: float = LIMIT_S) -> None:
+def check_variety(build: Build, request: Request, *, draws: int = DRAWS, limit_s: float = LIMIT_S) -> None:
     """Samples are draws: other indexes, other run seeds and other choices of one request give other texts.
 
     False alarm: see DRAWS.
@@ -187,22 +192,22 @@ def check_variety(build: Build, request: Request, *, limit_s: float = LIMIT_S) -
 
     async def work() -> None:
         async with opened(build) as sampler:
-            by_first = [dataclasses.replace(request, first=i) for i in range(DRAWS)]
+            by_first = [dataclasses.replace(request, first=i) for i in range(draws)]
             texts = [c.text for r in await _ask_all(sampler, by_first) for c in r.completions]
             require(len(set(texts)) > 1, f"{len(texts)} samples of different indexes have one and the same text")
-            by_seed = [dataclasses.replace(request, run_seed=request.run_seed ^ (i << 7)) for i in range(DRAWS)]
+            by_seed = [dataclasses.replace(request, run_seed=request.run_seed ^ (i << 7)) for i in range(draws)]
             texts = [c.text for r in await _ask_all(sampler, by_seed) for c in r.completions]
             require(len(set(texts)) > 1, f"{len(texts)} samples of different run seeds have one and the same text")
-            await _require_free_choices(sampler, request)
+            await _require_free_choices(sampler, request, draws)
 
     run(work, limit_s)
 
 
-async def _require_free_choices(sampler: Sampler, request: Request) -> None:
+async def _require_free_choices(sampler: Sampler, request: Request, draws: int) -> None:
     n = min(sampler.traits().max_n, 8)
     if n == 1:
         return
-    asked = [dataclasses.replace(request, n=n, first=100 + i * n) for i in range(DRAWS // n)]
+    asked = [dataclasses.replace(request, n=n, first=100 + i * n) for i in range(max(1, draws // n))]
     groups = [[c.text for c in r.completions] for r in await _ask_all(sampler, asked)]
     if any(len(group) > 1 for group in groups):
         require(
@@ -211,14 +216,14 @@ async def _require_free_choices(sampler: Sampler, request: Request) -> None:
         )
 
 
-def check_no_cache(build: Build, request: Request, *, limit_s: float = LIMIT_S) -> None:
+def check_no_cache(build: Build, request: Request, *, draws: int = DRAWS, limit_s: float = LIMIT_S) -> None:
     """A sampler that is not seeded gives an equal request new draws. False alarm: see DRAWS."""
     request = dataclasses.replace(request, n=1)
 
     async def work() -> None:
         async with opened(build) as sampler:
             first = await sampler.sample(request)  # alone: a cache has stored it before the others come
-            replies = [first, *await _ask_all(sampler, [request] * (DRAWS - 1))]
+            replies = [first, *await _ask_all(sampler, [request] * (draws - 1))]
             texts = [c.text for r in replies for c in r.completions]
             require(
                 len(set(texts)) > 1,

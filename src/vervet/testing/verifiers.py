@@ -19,6 +19,7 @@ from vervet.testing._suite import (
     Ticker,
     call,
     check_close,
+    discard,
     is_plain_json,
     opened,
     require,
@@ -110,7 +111,10 @@ def check_settings(build: Build, variants: Sequence[Build] = ()) -> None:
 
 
 def _mark(verifier: Verifier) -> str:
-    return fingerprint(verifier.name, verifier.version, verifier.settings())
+    """Its fingerprint; it is closed after that."""
+    mark = fingerprint(verifier.name, verifier.version, verifier.settings())
+    discard(verifier)
+    return mark
 
 
 # ------------------------------------------------------------------------------------------------------ what it reads
@@ -132,7 +136,7 @@ def check_load(build: Build, problem: Problem, malformed: Sequence[Mapping[str, 
             raise AssertionError(f"load() refuses the check {short(check)} with BadData, not {error!r}") from error
         else:
             raise AssertionError(f"load() refuses a malformed check; it took {short(check)}")
-    run(verifier.aclose)
+    discard(verifier)
 
 
 # ------------------------------------------------------------------------------------------------------ verdicts

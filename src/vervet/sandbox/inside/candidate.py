@@ -1,47 +1,42 @@
 """The process that holds one answer: load it, then answer calls until killed.
 
-It reads its answer from a pipe that only it will read, so that no other process, the zygote included, ever holds it.
-Nothing that this process says is believed beyond "the function returned this plain value".
+It reads its answer, already compiled, from a pipe that only it reads at that time, so that no other process that could
+pass it on ever holds it. Nothing that this process says is believed beyond "the function returned this plain value".
 """
 
 from __future__ import annotations
 
 import json
 import marshal
-import socket
+import os
 import sys
-from types import ModuleType
 from typing import Any
 
 from vervet.sandbox.inside import codec, wire
 from vervet.sandbox.inside.checks import FunctionTests, run_tests
+from vervet.sandbox.inside.compiler import ANSWER
 
-ANSWER = "<answer>"
 _IMMUTABLE = frozenset({int, float, str, bool, bytes, complex, type(None)})
 _MAX_LOG = 2000
+_MODULE = type(sys)
 
 
-def main(calls: socket.socket, code: socket.socket) -> None:
-    """Load the answer that `code` carries and serve calls on `calls`. Returns when the tester is gone."""
-    answer = json.loads(wire.receive_whole(code))
-    code.close()
+def main(calls: int, code: int) -> None:
+    """Load the answer that comes through `code` and serve calls on `calls`. Returns when the tester is gone."""
     reader = wire.Reader(calls, wire.MAX_FRAME)
     try:
-        sources, function = load(answer["forms"], answer["entry"])
+        sources, function = load(code)
     except NotLoaded as error:
-        wire.send(calls, codec.dumps(error.message))
+        wire.write(calls, codec.dumps(error.message))
         return
-    wire.send(calls, b'["ready"]')
+    wire.write(calls, b'["ready"]')
     while True:
         try:
             message = reader.next()
         except wire.Closed:
             return
-        if message[:1] == b"S":
-            reply = same_process(FunctionTests(**json.loads(message[1:])), function)
-        else:
-            reply = call(message, function, sources)
-        wire.send(calls, reply)
+        beside = message[:1] == b"S"
+        wire.write(calls, same_process(message[1:], function) if beside else call(message, function, sources))
 
 
 class NotLoaded(Exception):
@@ -52,13 +47,17 @@ class NotLoaded(Exception):
         self.message = message
 
 
-def load(forms: list[list[str]], entry: str) -> tuple[list[str], Any]:
-    """Execute the first of `forms` (lists of sources) that compiles. Returns its sources and the entry point.
-
-    Raises: NotLoaded.
-    """
-    sources, codes = _compile_first(forms)
-    module = ModuleType("answer")
+def load(pipe: int) -> tuple[list[str], Any]:
+    """Read and execute the answer. Returns its sources and its entry point. Raises: NotLoaded."""
+    try:
+        message = marshal.loads(wire.read(pipe))  # noqa: S302  from the compiler; nothing here needs protection
+    except wire.Closed:
+        raise NotLoaded("uncompiled", "") from None
+    os.close(pipe)
+    if message[0] != "code":
+        raise NotLoaded(*message)
+    _, entry, codes, sources = message
+    module = _MODULE("answer")
     sys.modules["answer"] = module
     try:
         for code in codes:
@@ -69,18 +68,6 @@ def load(forms: list[list[str]], entry: str) -> tuple[list[str], Any]:
     if not callable(function):
         raise NotLoaded("missing", f"{entry} is not defined" if function is None else f"{entry} cannot be called")
     return sources, function
-
-
-def _compile_first(forms: list[list[str]]) -> tuple[list[str], list[Any]]:
-    first: BaseException | None = None
-    for sources in forms:
-        try:
-            return sources, [compile(s, f"{ANSWER}{i or ''}", "exec", dont_inherit=True) for i, s in enumerate(sources)]
-        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
-            first = first or error
-    line = f"line {first.lineno}: " if isinstance(first, SyntaxError) and first.lineno else ""
-    text = first.msg if isinstance(first, SyntaxError) else str(first)
-    raise NotLoaded("syntax", f"{line}{type(first).__name__}: {text}"[:_MAX_LOG])
 
 
 def call(message: bytes, function: Any, sources: list[str]) -> bytes:
@@ -146,7 +133,7 @@ def _line(number: int, source: str) -> str:
     return f"line {number}: {text[0].strip()[:200] if text else ''}\n"
 
 
-def same_process(tests: FunctionTests, function: Any) -> bytes:
+def same_process(message: bytes, function: Any) -> bytes:
     """Run the tests here, beside the answer: what a PASS then rests on is weaker, and the verdict says so."""
-    status, log, _ = run_tests(tests.compiled(), function)
+    status, log, _ = run_tests(FunctionTests(**json.loads(message)).compiled(), function)
     return codec.dumps(["same", status, log])

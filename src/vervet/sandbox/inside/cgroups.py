@@ -7,11 +7,13 @@ tables, pipes, the tester) and what the whole container may use.
 from __future__ import annotations
 
 import os
+import time
 
 _NAME = "vervet"
 _EXTRA_MB = 2560
 # the tester's own limit, and the zygote
 _MAX_PROCESSES = 128
+_REMOVE_TRIES = 100
 
 
 class Group:
@@ -46,12 +48,17 @@ class Group:
                 self.missing = str(error)
 
     def remove(self) -> None:
-        """Remove the group once it is empty."""
+        """Remove the group once it is empty: the kernel may still be taking a process down."""
         for folder in self.folders:
-            try:
-                os.rmdir(folder)
-            except OSError:  # the kernel may still be taking a process down; the next start sweeps
-                pass
+            for _ in range(_REMOVE_TRIES):
+                try:
+                    os.rmdir(folder)
+                except FileNotFoundError:
+                    break
+                except OSError:  # after the last try the next start sweeps
+                    time.sleep(0.02)
+                else:
+                    break
 
 
 def _places(limit: str) -> list[tuple[str, str, list[tuple[str, str]]]]:

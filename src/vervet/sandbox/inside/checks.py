@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 TESTS = "<tests>"
 _MAX_LOG = 2000
 
 
-@dataclass(frozen=True)
-class FunctionTests:
+class FunctionTests(NamedTuple):
     """What decides an answer."""
 
     entry: str
@@ -29,8 +27,7 @@ class FunctionTests:
         return Compiled(self, compile(self.prelude, "<prelude>", "exec"), compile(self.test, TESTS, "exec"))
 
 
-@dataclass(frozen=True)
-class Compiled:
+class Compiled(NamedTuple):
     """FunctionTests ready to run."""
 
     source: FunctionTests

@@ -7,13 +7,14 @@ container. The mounts live in the container's namespace and go with it; there is
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
 import signal
 import socket
 import sys
-import traceback
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -30,7 +31,7 @@ def _bare_packages() -> None:
 if __name__ == "__main__":
     _bare_packages()
 
-from vervet.sandbox.inside import cgroups, linux, programs, root, wire, zygote  # noqa: E402
+from vervet.sandbox.inside import cgroups, linux, root, wire, zygote  # noqa: E402
 
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 _UID_COUNT = 65536
@@ -43,6 +44,9 @@ def main() -> int:
     config = json.loads(sys.argv[1])
     os.environ.clear()
     sockets = {n: _socket(config["fds"][n]) for n in ("life", "control", "code", "tests")}
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (zygote.CALLS_FD, zygote.CODE_FD):
+        os.dup2(null, fd)
     try:
         warm()
         container = Container(config, sockets)
@@ -60,12 +64,24 @@ def main() -> int:
 
 
 def _socket(fd: int) -> socket.socket:
-    low = os.dup(fd)  # the driver may have had many files open: its numbers can be beyond the zygote's limit
+    # the driver's numbers can be anything: beyond the zygote's limit, or those that it reserves
+    low = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(fd)
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=low)
 
 
+def _server(name: str) -> Callable[..., NoReturn]:
+    """What PID 1 does. Imported here, while our own files can still be seen, and only where it is needed."""
+    if name == "functions":
+        return zygote.serve
+    from vervet.sandbox.inside import programs
+
+    return programs.serve
+
+
 def _one_line(error: BaseException) -> str:
+    import traceback
+
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}:{where.lineno})"
 
@@ -98,6 +114,7 @@ class Container:
     def __init__(self, config: dict[str, Any], sockets: dict[str, socket.socket]) -> None:
         self._isolated = config["kind"] == "namespaces"
         self._programs = config["serves"] == "programs"
+        self._serve = _server(config["serves"])
         self._sockets = sockets
         self._parent = os.getppid()
         self._group = cgroups.Group(config["memory_mb"]) if self._isolated else None
@@ -162,7 +179,7 @@ class Container:
                 wire.send(self._gate, b'"map"')
                 wire.receive(self._gate)
                 _become_root()
-            root.build(root.interpreter_paths(), [programs.BOX] if self._programs else [])
+            root.build(root.interpreter_paths(), [root.BOX] if self._programs else [])
             flags = _NAMESPACES | linux.CLONE_PARENT
             pid, _ = linux.clone(flags | (linux.CLONE_NEWUSER | linux.CLONE_NEWNS if powerful else 0))
             if pid == 0:
@@ -189,8 +206,7 @@ class Container:
                 socket.sethostname("vervet")
             names = ("control", "code", "tests")
             setup = zygote.Setup(self._isolated, message["many_uids"])
-            serve = programs.serve if self._programs else zygote.serve
-            serve(setup, self._inner, *(self._sockets[n] for n in names))
+            self._serve(setup, self._inner, *(self._sockets[n] for n in names))
         except BaseException as error:
             try:
                 wire.send(self._sockets["control"], json.dumps({"error": _one_line(error)}).encode())

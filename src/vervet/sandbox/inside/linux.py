@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import struct
+from collections.abc import Callable
 from typing import Any
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
@@ -43,7 +43,7 @@ _libc_locked = ctypes.PyDLL(None, use_errno=True)
 
 def arch() -> str:
     """The machine's name as the kernel gives it, "x86_64"."""
-    return platform.machine()
+    return os.uname().machine
 
 
 def supported() -> bool:
@@ -115,16 +115,24 @@ def clone(flags: int) -> tuple[int, int]:
     The kernel's clone() and not unshare() + fork(): the latter makes only one pid namespace in a process's life.
     Python's at-fork hooks do not run; the caller must have one thread.
     """
+    return prepared_clone(flags)()
+
+
+def prepared_clone(flags: int) -> Callable[[], tuple[int, int]]:
+    """`clone` with its arguments made once, for whoever forks often."""
     pidfd = ctypes.c_int(-1)
-    result = _libc_locked.syscall(
-        ctypes.c_long(number("clone")),
-        ctypes.c_ulong(flags | SIGCHLD),
-        ctypes.c_void_p(0),
-        ctypes.byref(pidfd) if flags & CLONE_PIDFD else ctypes.c_void_p(0),
-        ctypes.c_void_p(0),
-        ctypes.c_void_p(0),
-    )
-    return _check(result, "clone"), pidfd.value if result else -1
+    call = _libc_locked.syscall
+    null = ctypes.c_void_p(0)
+    where = ctypes.byref(pidfd) if flags & CLONE_PIDFD else null
+    arguments = (ctypes.c_long(number("clone")), ctypes.c_ulong(flags | SIGCHLD), null, where, null, null)
+
+    def run() -> tuple[int, int]:
+        result = call(*arguments)
+        if result == 0:
+            return 0, -1
+        return _check(result, "clone"), pidfd.value
+
+    return run
 
 
 def prctl(option: int, value: int) -> None:

@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from vervet.sandbox.inside import landlock, linux, seccomp, wire
+from vervet.sandbox.inside.root import BOX
 from vervet.sandbox.inside.zygote import Child, Setup, account, lacking
 
-BOX = "/box"
 _FIRST_UID, _UIDS = 10000, 50000
 _PROCESSES = 64
 _LOOK_EVERY_S = 0.05

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 
 from vervet.sandbox.inside import linux
 
+BOX = "/box"
+# where whole programs have their files
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _FILES = ("/etc/ld.so.cache", "/etc/alternatives")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -20,7 +21,7 @@ _BASES = ("/tmp", "/run", "/mnt", "/")  # noqa: S108  a mount point in a private
 
 def interpreter_paths() -> list[str]:
     """Folders and files outside the system's that this interpreter needs to import its standard library."""
-    wanted = [sys.prefix, sys.base_prefix, sys.base_exec_prefix, sysconfig.get_path("stdlib"), *_mapped_files()]
+    wanted = [sys.prefix, sys.base_prefix, sys.base_exec_prefix, os.path.dirname(os.__file__), *_mapped_files()]
     found: list[str] = []
     for path in sorted({p for p in wanted if p and p != "/"}, key=len):
         if not any(path == top or path.startswith(top + "/") for top in (*_SYSTEM, *found)):

@@ -6,13 +6,12 @@ candidate after the other; the random module is seeded afresh for each, so that 
 
 from __future__ import annotations
 
-import array
 import builtins
 import json
 import marshal
-import random
+import os
 import socket
-from dataclasses import asdict
+import sys
 from typing import Any
 
 from vervet.sandbox.inside import codec, wire
@@ -24,50 +23,54 @@ _SAME_PROCESS_STATUSES = frozenset({"pass", "wrong"})
 _READ_ONLY = 30
 # errno EROFS
 _MAX_LOG = 3000
+DONE, EOF, EOF_EARLY, UNCOMPILED = b"D", b"E", b"N", b"U"
+# to the zygote: there is a verdict; the candidate closed its channel, having read its answer or not; it had none to read
 
 
 def main(zygote: socket.socket, driver: socket.socket) -> None:
     """Serve until the zygote is gone: one candidate's socket in, one verdict out."""
-    compiled: Compiled | None = None
+    known: dict[int, Compiled | str] = {}
+    # by the driver's number; where they do not compile, why. The driver says which to forget
     while True:
-        received = _receive_socket(zygote)
+        received = _receive_descriptor(zygote)
         if received is None:
             return
         job = json.loads(wire.receive_whole(driver))
-        problem = ""
         if "tests" in job:
-            compiled, problem = _compile(job["tests"])
-        with received as calls:
-            if compiled is None:
-                verdict = {"status": "verifier", "log": problem}
-            else:
-                verdict = _judge(compiled, calls, bool(job.get("same")))
-            wire.send(driver, json.dumps(verdict).encode())
-            zygote.send(b"E" if verdict["status"] == "eof" else b"D")
+            known[job["id"]] = _compile(job["tests"])
+        known.pop(job.get("forget"), None)
+        compiled = known[job["id"]]
+        if isinstance(compiled, str):
+            verdict, byte = {"status": "verifier", "log": compiled}, DONE
+        else:
+            verdict, byte = _judge(compiled, received, bool(job.get("same")))
+        wire.send(driver, json.dumps(verdict).encode())
+        zygote.send(byte)
+        os.close(received)
 
 
-def _receive_socket(zygote: socket.socket) -> socket.socket | None:
+def _receive_descriptor(zygote: socket.socket) -> int | None:
     data, ancillary, _, _ = zygote.recvmsg(1, socket.CMSG_SPACE(4))
     if not data:
         return None
-    fd = array.array("i", ancillary[0][2])[0]
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fd)
+    return int.from_bytes(ancillary[0][2][:4], sys.byteorder)
 
 
-def _compile(tests: dict[str, str]) -> tuple[Compiled | None, str]:
+def _compile(tests: dict[str, str]) -> Compiled | str:
     try:
-        return FunctionTests(**tests).compiled(), ""
+        return FunctionTests(**tests).compiled()
     except (SyntaxError, ValueError) as error:
-        return None, f"the tests do not compile: {error}"
+        return f"the tests do not compile: {error}"
 
 
-def _judge(compiled: Compiled, calls: socket.socket, same: bool) -> dict[str, Any]:
+def _judge(compiled: Compiled, calls: int, same: bool) -> tuple[dict[str, Any], bytes]:
+    """The verdict for the driver, and the byte for the zygote."""
     proxy = Proxy(calls)
     try:
         proxy.load()
         if same:
-            return proxy.same_process(compiled.source)
-        random.seed(0)
+            return proxy.same_process(compiled.source), DONE
+        _seed()
         status, log, remote = run_tests(compiled, proxy.function(compiled.source.entry), lambda: proxy.calls > 0)
     except Abort as error:
         status, log, remote = error.status, error.log, False
@@ -79,17 +82,25 @@ def _judge(compiled: Compiled, calls: socket.socket, same: bool) -> dict[str, An
         status, log = "exception", proxy.last_log
     elif status == "wrong" and proxy.last:
         log = f"{log}\n{_brief(*proxy.last)}"
-    return {"status": status, "log": log[:_MAX_LOG], "opaque": proxy.opaque, "calls": proxy.calls}
+    byte = {"eof": EOF if proxy.loaded else EOF_EARLY, "uncompiled": UNCOMPILED}.get(status, DONE)
+    return {"status": status, "log": log[:_MAX_LOG], "opaque": proxy.opaque}, byte
+
+
+def _seed() -> None:
+    import random  # here, not above: candidates inherit what is imported before they are made
+
+    random.seed(0)
 
 
 class Proxy:
     """The candidate's function as the tests see it."""
 
-    def __init__(self, calls: socket.socket) -> None:
-        self._sock = calls
+    def __init__(self, calls: int) -> None:
+        self._fd = calls
         self._reader = wire.Reader(calls, wire.MAX_REPLY)
-        self._tokens = random.SystemRandom()
         self.calls = 0
+        self.loaded = False
+        # it has read all of its answer
         self.ended: Abort | None = None
         self.opaque = ""
         # what came back that is no data
@@ -100,12 +111,13 @@ class Proxy:
     def load(self) -> None:
         """Wait until the answer is loaded. Raises: Abort."""
         message = self._next()
+        self.loaded = True
         kind = message[0] if isinstance(message, list) and message else None
         if kind == "ready":
             return
         if kind == "x" and len(message) == 4:
             raise self._end("forbidden" if _is_refusal(message[1], message[2]) else "exception", str(message[3]))
-        if kind in {"syntax", "missing", "exit", "memory"} and len(message) == 2:
+        if kind in {"syntax", "missing", "exit", "memory", "uncompiled"} and len(message) == 2:
             raise self._end("exited" if kind == "exit" else kind, str(message[1]))
         raise self._end("forbidden", "the answer's process wrote to the result channel")
 
@@ -122,10 +134,10 @@ class Proxy:
         if self.ended is not None:
             raise self.ended
         self.calls += 1
-        token = self._tokens.getrandbits(48)
+        token = int.from_bytes(os.urandom(6), "little")
         wire_message = self._encode(token, args, kwargs)
         try:
-            wire.send(self._sock, wire_message)
+            wire.write(self._fd, wire_message)
         except wire.Closed:
             raise self._end("eof") from None
         reply = self._next()
@@ -206,7 +218,7 @@ class Proxy:
     def same_process(self, tests: FunctionTests) -> dict[str, Any]:
         """Let the candidate run the tests itself. Its word is all there is."""
         try:
-            wire.send(self._sock, b"S" + json.dumps(asdict(tests)).encode())
+            wire.write(self._fd, b"S" + json.dumps(tests._asdict()).encode())
         except wire.Closed:
             raise self._end("eof") from None
         message = self._next()
@@ -214,7 +226,7 @@ class Proxy:
             raise self._end("forbidden", "the answer's process forged a result")
         if message[1] not in _SAME_PROCESS_STATUSES:
             raise self._end("forbidden", "the answer's process forged a result")
-        return {"status": message[1], "log": str(message[2])[:_MAX_LOG], "opaque": "", "calls": 1}
+        return {"status": message[1], "log": str(message[2])[:_MAX_LOG], "opaque": ""}
 
 
 def _marshals(values: Any) -> bool:

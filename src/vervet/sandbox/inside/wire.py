@@ -1,7 +1,12 @@
-"""Length-prefixed frames over a blocking socket, and the size limits both ends keep."""
+"""Length-prefixed frames, and the size limits both ends keep.
+
+Functions on sockets serve the slow paths; those on bare descriptors serve a candidate, where every object made after
+the fork costs page faults.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
 
 MAX_REPLY = 8 << 20
@@ -23,26 +28,52 @@ def pack(payload: bytes) -> bytes:
     return len(payload).to_bytes(4, "little") + payload
 
 
-def send(sock: socket.socket, payload: bytes) -> None:
+def write(fd: int, payload: bytes) -> None:
     """Write a frame. Raises: Closed."""
+    data = pack(payload)
     try:
-        sock.sendall(pack(payload))
+        done = os.write(fd, data)
+        while done < len(data):
+            done += os.write(fd, data[done : done + (1 << 20)])
     except (BrokenPipeError, ConnectionResetError) as error:
         raise Closed from error
 
 
-def receive(sock: socket.socket, limit: int = MAX_FRAME) -> bytes:
-    """Read exactly one frame and not a byte more. Raises: Closed, TooLong."""
-    size = int.from_bytes(_exactly(sock, 4), "little")
+def read(fd: int, limit: int = MAX_FRAME) -> bytes:
+    """Read exactly one frame and not a byte more: the next is for somebody else. Raises: Closed, TooLong."""
+    size = int.from_bytes(_exactly(fd, 4), "little")
     if size > limit:
         raise TooLong
-    return _exactly(sock, size)
+    return _exactly(fd, size)
+
+
+def _exactly(fd: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        try:
+            part = os.read(fd, min(size - len(data), 1 << 20))
+        except ConnectionResetError as error:
+            raise Closed from error
+        if not part:
+            raise Closed
+        data = data + part if data else part
+    return data
+
+
+def send(sock: socket.socket, payload: bytes) -> None:
+    """Write a frame. Raises: Closed."""
+    write(sock.fileno(), payload)
+
+
+def receive(sock: socket.socket, limit: int = MAX_FRAME) -> bytes:
+    """As `read`, from a socket."""
+    return read(sock.fileno(), limit)
 
 
 def receive_whole(sock: socket.socket) -> bytes:
     """Read one text that its sender has handed over completely: a frame, or an empty frame and a file's descriptor.
 
-    Nothing is read beyond it, so that the next process can go on from here. Raises: Closed.
+    Raises: Closed.
     """
     payload = receive(sock)
     if payload:
@@ -55,24 +86,11 @@ def receive_whole(sock: socket.socket) -> bytes:
         return file.read()
 
 
-def _exactly(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        try:
-            part = sock.recv(min(size - len(data), 1 << 20))
-        except ConnectionResetError as error:
-            raise Closed from error
-        if not part:
-            raise Closed
-        data = data + part if data else part
-    return data
-
-
 class Reader:
-    """Frames from a socket that only this object reads: one system call a small frame."""
+    """Frames from a descriptor that only this object reads: one system call a small frame."""
 
-    def __init__(self, sock: socket.socket, limit: int) -> None:
-        self._recv = sock.recv
+    def __init__(self, fd: int, limit: int) -> None:
+        self._fd = fd
         self._limit = limit
         self._data = b""
 
@@ -97,13 +115,9 @@ class Reader:
 
     def _more(self) -> bytes:
         try:
-            part = self._recv(65536)
+            part = os.read(self._fd, 65536)
         except ConnectionResetError as error:
             raise Closed from error
         if not part:
             raise Closed
         return part
-
-    def idle(self) -> bool:
-        """Whether nothing has been read beyond the last frame."""
-        return not self._data

