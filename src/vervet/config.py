@@ -40,6 +40,8 @@ class Settings(BaseModel):
     # temperature 0, and more than one sample of it is meant
     prompt_form: Literal["auto", "chat", "completion"] | None = None
     max_in_flight: int | None = Whole
+    base_url: tuple[str, ...] | None = None
+    # servers of the model; may hold keys, so the run keeps only the addresses
     policy: str | None = None
     verifier: str | None = None
     sandbox: str | None = None
@@ -90,7 +92,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     for name in Settings.model_fields:
         text = environment.get(f"VERVET_{name.upper()}")
         if text is not None and name not in _OPTIONS:
-            values[name] = text.split(",") if name in ("problems", "stop") else text
+            values[name] = text.split(",") if name in ("problems", "stop", "base_url") else text
     return settings(values, "environment")
 
 

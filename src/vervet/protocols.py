@@ -103,6 +103,14 @@ class SamplerSetup:
     # (problem id, right) -> text; given to the fake only
     progress: Callable[[str], None] | None = None
     # one line about slow preparations such as a download
+    notice: Callable[[str], None] | None = None
+    # one line that belongs to the run's result: what a server does not do, what was drawn again
+    base_urls: tuple[str, ...] = ()
+    # servers to use instead of the provider's own; several are replicas of one model. May hold keys: never stored, never shown
+    send_seed: bool = False
+    # the user gave the run a seed: pass seeds on to a server
+    max_in_flight: int | None = None
+    # requests at once that the user allows
     history: Callable[[str], History] | None = None
     # run folder -> its samples; raises UserError where there is no run
 
@@ -121,6 +129,8 @@ class SamplerTraits:
     # hash of the weights where they are at hand
     parameters: int | None = None
     # number of weights, where known
+    in_flight: int | None = None
+    # requests at once unless the user says otherwise; None: max_in_flight
 
 
 @runtime_checkable
@@ -128,7 +138,8 @@ class Sampler(Protocol):
     """Draws independent samples. One file a backend in `vervet.samplers`.
 
     Constructed as `Class(name, setup, **options)`: `name` is what follows "provider/", `options` come from -M and are
-    converted by the constructor's annotations. A class attribute `neutral_options` names those that cannot change a text.
+    converted by the constructor's annotations. A class attribute `neutral_options` names those that cannot change a text;
+    `takes_base_urls = True` says that it talks to servers which the user may name.
     """
 
     def traits(self) -> SamplerTraits:
@@ -143,6 +154,12 @@ class Sampler(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+    # optional, where a server may surprise:
+    #   def drain(self) -> None: the run stops; what is out may finish, whatever waits comes back at once, with the
+    #       completions there are, possibly none
+    #   async def probe(self, form: PromptForm) -> dict: a few questions at a run's start; the plain JSON is kept with the run
+    #   def adopt(self, found: Mapping) -> None: sample in the way that a probe, also an earlier run's, has shown to be right
 
 
 @runtime_checkable

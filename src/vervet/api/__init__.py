@@ -11,6 +11,7 @@ twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
+from vervet.api.probing import probe
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
 from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
 from vervet.api.transfer import Exported, export, import_samples
@@ -37,6 +38,7 @@ __all__ = [
     "list_tasks",
     "open_run",
     "plan",
+    "probe",
     "report",
     "resume",
     "run",

@@ -16,6 +16,7 @@ from vervet.ledger import Ledger
 from vervet.ledger.history import History
 from vervet.protocols import Sampler, SamplerSetup, Task, Verifier
 from vervet.records import Config, Params, Problem, Prompt, PromptForm, VerifierSpec, fingerprint
+from vervet.samplers._secrets import public_url
 from vervet.tasks.imported import Imported
 
 BUILT_IN_N = 1
@@ -74,7 +75,8 @@ def resolve(task_name: str | type[Any], model: str, given: Settings, folder: Pat
         source, everything = task.source(), list(task.problems())
     provider, model_name = plugins.split_model(model)
     # weights may have to be fetched to know their fingerprint; the sampler itself is built later
-    traits = build_sampler(provider, model_name, given, SamplerSetup(progress=watch.line, history=History)).traits()
+    setup = SamplerSetup(progress=watch.line, history=History, base_urls=given.base_url or ())
+    traits = build_sampler(provider, model_name, given, setup).traits()
     neutral: frozenset[str] = getattr(
         plugins.resolve("samplers", provider, dotted=True), "neutral_options", frozenset()
     )
@@ -194,6 +196,8 @@ def resolve_task(name: str | type[Any], given: Mapping[str, Any]) -> tuple[Task,
 
 def build_sampler(provider: str, name: str, given: Settings, setup: SamplerSetup) -> Sampler:
     target = plugins.resolve("samplers", provider, dotted=True)
+    if setup.base_urls and not getattr(target, "takes_base_urls", False):
+        raise BadOption(f"--base-url: {provider}/{name} is not a server's model; leave it out")
     with boundary(f"model {provider}/{name}"):
         sampler: Sampler = plugins.build(target, f"model {provider}/{name}", name, setup, options=given.model_options)
     return sampler
@@ -254,6 +258,14 @@ def build_verifier(spec: VerifierSpec) -> Verifier:
 def verifier_mark(parts: Parts) -> str:
     verifier = build_verifier(parts.verifier)
     return fingerprint(verifier.name, verifier.version, verifier.settings())
+
+
+def told_now(given: Settings) -> dict[str, Any]:
+    """What was said, as the run may keep it: of base URLs only the address, because the rest of a URL may hold a key."""
+    plain = given.given()
+    if given.base_url:
+        plain["base_url"] = [public_url(url) for url in given.base_url]
+    return plain
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,12 +26,14 @@ from vervet.api.parts import (
     refuse_imported,
     resolve,
     told,
+    told_now,
     verifier_mark,
 )
 from vervet.config import from_environment, from_file, settings
+from vervet.engine.plan import total
 from vervet.engine.progress import Progress
 from vervet.engine.run import Drawing, Engine, Judging, Stop
-from vervet.errors import boundary
+from vervet.errors import ServiceError, boundary
 from vervet.executors.local import Local
 from vervet.ledger import Extracted, Ledger, read, unsafe_filesystem, verifier_id, view
 from vervet.ledger.history import History
@@ -238,8 +240,9 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
         closing: list[Sampler | Executor] = []
         try:
             if draw:
-                engine.drawing, sampler = _drawing(parts, ledger, watch)
+                engine.drawing, sampler = _drawing(parts, ledger, watch, progress)
                 closing.append(sampler)
+                await _probe(sampler, parts, ledger, engine.drawing)
             if judge:
                 executor = Local(build_verifier)
                 closing.append(executor)
@@ -300,7 +303,7 @@ def _describe(ledger: Ledger, parts: Parts, verifier: Verifier) -> int:
             ledger.set_meta("verifier", mark)
             spec = {k: v for k, v in parts.verifier.settings.items() if k != "sandbox"}
             ledger.set_meta("verifier_spec", {"name": parts.verifier.name, "settings": spec})
-            ledger.set_meta("settings", parts.options.given() | {"n": parts.options.n or BUILT_IN_N})
+            ledger.set_meta("settings", told_now(parts.options) | {"n": parts.options.n or BUILT_IN_N})
             ledger.set_meta("chosen", [p.id for p in parts.problems])
             ledger.set_meta("vervet", __version__)
         elif parts.options.n:
@@ -310,13 +313,17 @@ def _describe(ledger: Ledger, parts: Parts, verifier: Verifier) -> int:
     return key
 
 
-def _drawing(parts: Parts, ledger: Ledger, watch: Watch) -> tuple[Drawing, Sampler]:
+def _drawing(parts: Parts, ledger: Ledger, watch: Watch, progress: Progress) -> tuple[Drawing, Sampler]:
     provider, name = plugins.split_model(parts.config.model)
     by_id = {p.id: p for p in parts.problems}
     setup = SamplerSetup(
         run_dir=parts.folder,
         example=lambda problem_id, right: parts.task.example(by_id[problem_id], right),
         progress=watch.line,
+        notice=progress.notices.append,
+        base_urls=parts.options.base_url or (),
+        send_seed=parts.config.seed is not None,
+        max_in_flight=parts.options.max_in_flight,
         history=History,
     )
     sampler = build_sampler(provider, name, parts.options, setup)
@@ -329,9 +336,34 @@ def _drawing(parts: Parts, ledger: Ledger, watch: Watch) -> tuple[Drawing, Sampl
         params=parts.config.params,
         run_seed=ledger.run_seed,
         max_n=min(traits.max_n, n),
-        max_in_flight=min(parts.options.max_in_flight or traits.max_in_flight, traits.max_in_flight),
+        max_in_flight=min(
+            parts.options.max_in_flight or traits.in_flight or traits.max_in_flight, traits.max_in_flight
+        ),
     )
     return drawing, sampler
+
+
+async def _probe(sampler: Sampler, parts: Parts, ledger: Ledger, drawing: Drawing) -> None:
+    """Ask a server that is new to the run what it does, and sample accordingly. Nothing is asked where nothing is missing."""
+    probe, adopt = getattr(sampler, "probe", None), getattr(sampler, "adopt", None)
+    stored = {p: row for p, row in read.stored(ledger).items() if p in drawing.prompts}
+    if probe is None or adopt is None or not total(stored, drawing.policy.want(dict.fromkeys(stored, ()))):
+        return
+    found = ledger.meta("probe")
+    if found is None:
+        with boundary("the model"):
+            try:
+                found = await probe(parts.config.prompt_form)
+            except (ConnectionError, TimeoutError) as error:
+                raise ServiceError(f"the model cannot be reached: {error}") from error
+            except ValueError:
+                # the question itself was refused: the run's own prompts may fare better
+                found = {}
+        if found:
+            with ledger.transaction():
+                ledger.set_meta("probe", found)
+    with boundary("the model"):
+        adopt(found)
 
 
 def _extract(task: Task) -> Callable[[str], Extracted | None]:

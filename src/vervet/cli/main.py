@@ -32,6 +32,7 @@ def application() -> typer.Typer:
         forecast,
         ledger,
         plan,
+        probe,
         report,
         run,
         show,
@@ -62,6 +63,7 @@ def application() -> typer.Typer:
         transfer,
         catalog,
         doctor,
+        probe,
         ledger,
     ):
         module.register(app)

@@ -58,6 +58,12 @@ Config = Annotated[Path | None, typer.Option("-c", "--config", help="A TOML file
 MaxInFlight = Annotated[
     int | None, typer.Option("--max-in-flight", help="Requests at once at most.", rich_help_panel=_WORK)
 ]
+BaseUrl = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--base-url", help="A server of the model, http://host:port/v1 (repeat for replicas).", rich_help_panel=_WORK
+    ),
+]
 Verifier = Annotated[
     str | None, typer.Option("--verifier", help="Judge answers by this verifier.", rich_help_panel=_WORK)
 ]
@@ -97,6 +103,7 @@ def run(
     task_option: TaskOptions = None,
     model_option: ModelOptions = None,
     config: Config = None,
+    base_url: BaseUrl = None,
     max_in_flight: MaxInFlight = None,
     verifier: Verifier = None,
     sandbox: Sandbox = None,
@@ -130,6 +137,7 @@ def sample(
     task_option: TaskOptions = None,
     model_option: ModelOptions = None,
     config: Config = None,
+    base_url: BaseUrl = None,
     max_in_flight: MaxInFlight = None,
     durability: Durability = None,
     as_json: AsJson = False,
@@ -143,6 +151,7 @@ def sample(
 def resume(
     run: Annotated[Path, typer.Argument(help="The run's folder: nothing else is needed.")],
     n: N = None,
+    base_url: BaseUrl = None,
     max_in_flight: MaxInFlight = None,
     sandbox: Sandbox = None,
     durability: Durability = None,
@@ -155,7 +164,13 @@ def resume(
 
     with Display(quiet=as_json, verbose=verbose) as display:
         done = api.resume(
-            run, n=n, max_in_flight=max_in_flight, sandbox=sandbox, durability=durability, watch=display.watch
+            run,
+            n=n,
+            base_url=base_url,
+            max_in_flight=max_in_flight,
+            sandbox=sandbox,
+            durability=durability,
+            watch=display.watch,
         )
     return _finish([done], as_json)
 

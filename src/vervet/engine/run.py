@@ -110,6 +110,9 @@ class Engine:
 
     async def _watch_stop(self) -> None:
         await self.stop.wait()
+        drain = getattr(self.drawing.sampler, "drain", None) if self.drawing else None
+        if drain is not None:
+            drain()
         await self._line.stop()
 
     def _fail(self, error: BaseException) -> None:
