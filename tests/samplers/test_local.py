@@ -158,6 +158,7 @@ def test_a_prompt_longer_than_the_context_can_never_succeed(draw):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_context_grows_with_the_prompt(model, loop):
     """Digits take one token each, more than the first guess: it is corrected, not refused."""
     fresh = Local("smollm2-135m", SamplerSetup(), n_parallel=2, threads=1)
