@@ -20,9 +20,11 @@ from vervet.ledger.history import History
 from vervet.protocols import Sampler, SamplerSetup, SamplerTraits
 from vervet.records import Completion, Message, Params, Reply, Request, Usage
 from vervet.samplers.fake import Fake
+from vervet.samplers.openai import OpenAI
 from vervet.samplers.replay import Replay
 from vervet.testing import samplers
 from vervet.testing.samplers import conform_to_sampler
+from vervet.testing.server import Server
 
 SETUP = SamplerSetup(example=lambda problem_id, right: "right" if right else "wrong")
 REQUEST = Request("p", (Message("user", "What is 1 + 1?"),), Params(1.0, None, 64), first=0, n=1, run_seed=20240731)
@@ -56,6 +58,29 @@ def test_replay_conforms(tmp_path: Path) -> None:
     build = lambda: Replay(str(run.folder), SamplerSetup(history=History))  # noqa: E731
     request = dataclasses.replace(REQUEST, problem_id="q0")
     conform_to_sampler(build, request, seeded=True, regroups=True, varied=False)
+
+
+def over_http(server: Server, **setup: object) -> OpenAI:
+    return OpenAI("m", SamplerSetup(base_urls=(server.url,), **setup), pause=0.02, timeout=20, probe=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "habits", [{}, {"honours_n": False}, {"most_n": 2}, {"usage": "one-choice"}, {"usage": "none"}], ids=str
+)
+def test_openai_conforms(habits: dict[str, object]) -> None:
+    """Against a real server, also one that gives fewer choices than asked for, or counts wrongly."""
+    with Server(p=0.5, **habits) as server:  # type: ignore[arg-type]
+        conform_to_sampler(lambda: over_http(server), REQUEST, draws=24)
+
+
+def test_openai_with_seeds_conforms() -> None:
+    with Server(p=0.5) as server:
+        conform_to_sampler(lambda: over_http(server, send_seed=True), REQUEST, seeded=True)
+
+
+def test_a_cache_between_openai_and_its_server_is_caught() -> None:
+    with Server(p=0.5, cache=True) as server, pytest.raises(AssertionError, match="one and the same text"):
+        samplers.check_no_cache(lambda: over_http(server), REQUEST)
 
 
 @pytest.mark.slow

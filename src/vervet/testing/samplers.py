@@ -77,6 +77,8 @@ def check_traits(build: Build) -> None:
     require(spent < _TRAITS_S, f"traits() is cheap; it took {spent:.1f} s of processor time")
     require(traits.form in ("chat", "completion"), f"traits().form is 'chat' or 'completion', not {traits.form!r}")
     require(traits.max_n >= 1 and traits.max_in_flight >= 1, "traits().max_n and max_in_flight are at least 1")
+    usual = traits.max_in_flight if traits.in_flight is None else traits.in_flight
+    require(1 <= usual <= traits.max_in_flight, "traits().in_flight is between 1 and max_in_flight, or None")
     require(sampler.traits() == traits, "traits() says the same each time")
     other = build()
     require(other.traits() == traits, "two samplers built alike have equal traits")
