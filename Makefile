@@ -16,7 +16,7 @@ ARGS ?=
 
 DEMO_MODEL ?= local/smollm2-135m
 DEMO_N ?= 32
-DEMO_PROBLEMS ?= 12,15,16,23,24,27,28,34,48,53,55,60
+DEMO_PROBLEMS ?= 7,12,15,16,22,23,24,27,28,53,55,60
 DEMO_RUN := runs/demo
 
 help:
@@ -33,7 +33,7 @@ env-all: env-test
 
 # `vervet run` exits 4 when single verdicts stayed UNKNOWN (an overloaded machine): the curve then shows floor and ceiling.
 demo: env-demo
-	$(BIN)/vervet run humaneval -m $(DEMO_MODEL) -n $(DEMO_N) --problems $(DEMO_PROBLEMS) --max-tokens 128 --seed 1 \
+	$(BIN)/vervet run humaneval -m $(DEMO_MODEL) -n $(DEMO_N) --problems $(DEMO_PROBLEMS) --max-tokens 128 -T stop_at_fence=true --seed 1 \
 		--out $(DEMO_RUN) || test $$? -eq 4
 	$(BIN)/vervet coverage $(DEMO_RUN)
 	$(BIN)/vervet report $(DEMO_RUN) -o report.html

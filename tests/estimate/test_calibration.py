@@ -27,9 +27,10 @@ def bench():
 RUNS = 100
 
 
-@pytest.mark.parametrize(
-    "name", ["beta(0.2, 5)", "40 % zeros, else beta(0.5, 3)", "log-uniform 1e-5..1", "half 0.02, half 0.8"]
-)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("log-uniform 1e-5..1", "half 0.02, half 0.8")]
+
+
+@pytest.mark.parametrize("name", ["beta(0.2, 5)", "40 % zeros, else beta(0.5, 3)", *SLOW])
 def test_coverage_intervals(bench, name: str) -> None:
     run = bench.coverage_cell(name, 30, 50, (1, 10, 50))
     hits = [run(np.random.default_rng([3, i])) for i in range(RUNS)]

@@ -358,6 +358,34 @@ def test_a_dictionary_makes_siblings_small_and_is_kept_with_them(tmp_path: Path)
         assert [s.text for s in read.samples(ledger, "p0", view(ledger))] == texts
 
 
+def test_a_failed_transaction_takes_its_dictionary_and_its_logs_with_it(tmp_path: Path) -> None:
+    """A dictionary that was trained in a transaction that failed is never used: what is written afterwards can be read."""
+    dice = random.Random(1)
+    words = [dice.randbytes(3).hex() for _ in range(300)]
+    texts = [" ".join(dice.choices(words, k=150)) for _ in range(800)]
+    logged = Verdict(Outcome.FAIL, Reason.WRONG, Strength.EXACT, log="the assertion in line 3")
+    with make(tmp_path / "r", 1) as ledger:
+        recorder = Recorder(ledger, "x/1")
+
+        def add(first: int, last: int) -> None:
+            for i in range(first, last, 20):
+                (new, *_) = recorder.add(draw("p0", i, texts[i : i + 20]))
+                recorder.add_verdicts(1, "p0", [(new.answer_id, logged)])
+
+        with ledger.transaction():
+            add(0, 20)
+        with pytest.raises(RuntimeError), ledger.transaction():
+            add(20, 400)
+            assert ledger.db.execute("SELECT count(*) FROM dictionaries").fetchone()[0] == 1, "one was trained"
+            raise RuntimeError("the disk is full")
+        with ledger.transaction():
+            add(20, 800)
+        assert check(ledger)[1] == []
+        assert read.trials(ledger, view(ledger), 21)[0]["log"] == "the assertion in line 3"
+    with Ledger.open(tmp_path / "r") as reader:
+        assert [s.text for s in read.samples(reader, "p0", view(reader))] == texts
+
+
 def test_training_keeps_a_bounded_sample() -> None:
     trainer = Trainer()
     for i in range(2000):

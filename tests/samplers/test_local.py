@@ -158,6 +158,7 @@ def test_a_prompt_longer_than_the_context_can_never_succeed(draw):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_context_grows_with_the_prompt(model, loop):
     """Digits take one token each, more than the first guess: it is corrected, not refused."""
     fresh = Local("smollm2-135m", SamplerSetup(), n_parallel=2, threads=1)
@@ -276,19 +277,19 @@ print("mine")
 
 @pytest.mark.slow
 def test_one_request_beats_separate_ones(model, loop):
-    """n=32 in one request against 8 single ones, tokens per second: measured 3 to 5 times as fast."""
-    sampler = Local("smollm2-135m", SamplerSetup())
+    """Tokens a second of processor time, n=32 in one request against 4 single ones: measured 2.4 times as many."""
+    sampler = Local("smollm2-135m", SamplerSetup(), threads=1)
 
     def rate(requests: list[Request]) -> float:
-        begin = time.monotonic()
+        begin = time.process_time()
         tokens = sum(loop.run_until_complete(sampler.sample(r)).usage.completion_tokens for r in requests)
-        return tokens / (time.monotonic() - begin)
+        return tokens / (time.process_time() - begin)
 
     fixed = {"extra": {"ignore_eos": True}, "prompt": (Message("user", "Explain the tides. " * 20),)}
     try:
-        rate([request(32, 4, **fixed)])
-        together = rate([request(32, 48, **fixed)])
-        apart = rate([request(1, 48, first=i, **fixed) for i in range(8)])
+        rate([request(32, 24, **fixed)])
+        together = rate([request(32, 24, **fixed)])
+        apart = rate([request(1, 24, first=i, **fixed) for i in range(4)])
     finally:
         loop.run_until_complete(sampler.aclose())
     assert together > 1.5 * apart, (together, apart)

@@ -159,3 +159,18 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_container_that_cannot_be_replaced_makes_unknowns_not_errors():
+    """The compiler or the kernel's resources are taken away in the middle of a run."""
+    made = strengths.bench("none", slots=1)
+    try:
+        assert made.verdicts(CHECK, GOOD)[0][0] == "PASS"
+        made.runtime._launcher = ("/nonexistent/python",)
+        os.kill(launchers()[0], signal.SIGKILL)
+        found = made.verdicts(CHECK, GOOD, GOOD, GOOD)
+        assert [v[1].value for v in found] == ["sandbox_failed"] * 3
+        made.runtime._launcher = None
+        assert made.verdicts(CHECK, GOOD)[0][0] == "PASS"
+    finally:
+        strengths.close(made)

@@ -87,8 +87,8 @@ def check(design: Design, n: IntArray, c: IntArray) -> None:
     """Raises: BadOption that names the bias where no estimator fits; BadData where the counts contradict the design."""
     if design.kind == "adaptive":
         raise BadOption(
-            f"{design.name} design: outcomes decided which problems got more samples, so c / n is biased (too high where "
-            "a PASS ended the sampling). Count the samples that every problem got, or forecast, which needs no fixed n"
+            f"{design.name} design: outcomes decided which problems got more samples, so c / n is biased (too high "
+            "where a PASS ended it). Count the samples that every problem got, or forecast, which needs no fixed n"
         )
     if design.kind == "m-passes" and np.any(c > design.size):
         raise BadData(

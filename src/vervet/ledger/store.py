@@ -72,6 +72,8 @@ class Ledger:
         self._lock = lock
         self._names: dict[str, int] = {}
         self._codecs: dict[int, Codec] = {0: Codec()}
+        self.rollbacks = 0
+        # transactions that failed; whoever keeps ids of rows must drop them when it moves
 
     # ------------------------------------------------------------------------------------------- open and close
 
@@ -173,8 +175,14 @@ class Ledger:
             except BaseException:
                 if self.db.in_transaction:
                     self.db.execute("ROLLBACK")
-                self._names.clear()
+                self._forget()
                 raise
+
+    def _forget(self) -> None:
+        """After a rollback: ids that were handed out since BEGIN may name nothing now, or something else later."""
+        self.rollbacks += 1
+        self._names.clear()
+        self._codecs = {0: self._codecs[0]}
 
     # ------------------------------------------------------------------------------------------- what the run is
 

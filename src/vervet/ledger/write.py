@@ -48,10 +48,20 @@ class Recorder:
         self._db = ledger.db
         self._extractor = extractor
         self._keys = ledger.problem_keys()
+        self._remember()
+
+    def _remember(self) -> None:
+        """(Re)build what is kept of rows' ids from the rows themselves."""
         row = self._db.execute("SELECT count(*), ifnull(max(id), 0) FROM dictionaries").fetchone()
         self._trainer = Trainer(stage=row[0])
         self._dictionary = int(row[1])
         self._logs: dict[str, int] = {}
+        self._rollbacks = self._ledger.rollbacks
+
+    def _catch_up(self) -> None:
+        """A transaction failed since: its dictionary and its logs are gone, and their ids may be given out again."""
+        if self._rollbacks != self._ledger.rollbacks:
+            self._remember()
 
     # ------------------------------------------------------------------------------------------- samples
 
@@ -60,6 +70,7 @@ class Recorder:
 
         `seed` is stored only where it does not follow from the run's seed (imported samples).
         """
+        self._catch_up()
         request, reply = drawn.request, drawn.reply
         problem = self._key(request.problem_id)
         request_id = self._add_request(request, reply, problem, seed)
@@ -184,6 +195,7 @@ class Recorder:
 
     def add_verdicts(self, verifier: int, problem_id: str, verdicts: Sequence[tuple[int, Verdict]]) -> None:
         """Append one trial for each (answer id, verdict)."""
+        self._catch_up()
         check = self._db.execute("SELECT check_id FROM problems WHERE id = ?", (self._key(problem_id),)).fetchone()[0]
         for answer, verdict in verdicts:
             trial = self._db.execute(

@@ -49,18 +49,16 @@ class Container:
         theirs = {name: pair[1] for name, pair in pairs.items()}
         config = {"serves": serves, "kind": isolation, "memory_mb": memory_mb}
         config["fds"] = {name: sock.fileno() for name, sock in theirs.items()}
-        process = subprocess.Popen(  # noqa: S603, ASYNC220  it takes milliseconds, and asyncio's own needs a watcher
-            [*(launcher or interpreter()), _LAUNCH, json.dumps(config)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=[s.fileno() for s in theirs.values()],
-            env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"},  # sets have one order in every run; no fork links lazily
-            cwd="/",
-            start_new_session=True,  # Ctrl-C at the terminal is the driver's to handle
-        )
-        for ours, other in pairs.values():
-            other.close()
+        try:
+            process = _launch([*(launcher or interpreter()), _LAUNCH, json.dumps(config)], list(theirs.values()))
+        except OSError as error:
+            for ours, _ in pairs.values():
+                ours.close()
+            raise MissingPart(f"the sandbox cannot start here: {error}") from error
+        finally:
+            for other in theirs.values():
+                other.close()
+        for ours, _ in pairs.values():
             ours.setblocking(False)
         container = cls(process, {name: pair[0] for name, pair in pairs.items()})
         try:
@@ -161,6 +159,20 @@ class Frames:
             self._data += part
         taken, self._data = self._data[:size], self._data[size:]
         return taken
+
+
+def _launch(argv: list[str], sockets: list[socket.socket]) -> subprocess.Popen[bytes]:
+    """Start the launcher with its sockets, and with nothing else of ours."""
+    return subprocess.Popen(  # noqa: S603
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[s.fileno() for s in sockets],
+        env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"},  # sets have one order in every run; no fork links lazily
+        cwd="/",
+        start_new_session=True,  # Ctrl-C at the terminal is the driver's to handle
+    )
 
 
 def interpreter() -> list[str]:

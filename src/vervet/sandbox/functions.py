@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vervet.errors import MissingPart
 from vervet.protocols import Limits
 from vervet.sandbox._container import Container, Gone, Pool
 from vervet.sandbox.inside import wire, zygote
@@ -72,14 +73,17 @@ class FunctionRuntime:
         self._memory_mb = memory_mb
         self._launcher = launcher
         self._pool: Pool[FunctionSlot] = Pool(self._start, slots)
+        self._works = False
+        # a container has run here, so one that does not start is a failure and not a missing part
 
     async def _start(self) -> FunctionSlot:
         container = await Container.start("functions", self._kind, self._memory_mb, self._launcher)
         self.isolation = container.isolation
+        self._works = True
         return FunctionSlot(container)
 
     async def run(self, tests: FunctionTests, candidates: Sequence[Candidate], limits: Limits) -> list[Ending]:
-        """One ending a candidate, in order. Raises: MissingPart where no container can be made."""
+        """One ending a candidate, in order. Raises: MissingPart where not even a first container can be made."""
         size = max(_SMALLEST_CHUNK, min(_CHUNK, -(-len(candidates) // self._pool.count)))
         chunks = [candidates[i : i + size] for i in range(0, len(candidates), size)]
         parts = await asyncio.gather(*(self._chunk(tests, chunk, limits) for chunk in chunks))
@@ -89,8 +93,13 @@ class FunctionRuntime:
         endings: list[Ending] = []
         while len(endings) < len(chunk):
             rest = chunk[len(endings) :]
-            async with self._pool.slot() as slot, contextlib.aclosing(slot.run(tests, rest, limits)) as stream:
-                endings += [ending async for ending in stream]
+            try:
+                async with self._pool.slot() as slot, contextlib.aclosing(slot.run(tests, rest, limits)) as stream:
+                    endings += [ending async for ending in stream]
+            except MissingPart as error:
+                if not self._works:
+                    raise
+                endings += [Ending(error=str(error))] * len(rest)
         return endings
 
     async def aclose(self) -> None:
