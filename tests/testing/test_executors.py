@@ -16,10 +16,10 @@ from vervet.testing import executors
 from vervet.testing.executors import BuildVerifier, Serial, conform_to_executor
 from vervet.testing.fakes import build_scripted
 
+ONE = pytest.param(lambda build: Local(build, jobs_at_once=1), marks=pytest.mark.slow)
 
-@pytest.mark.parametrize(
-    "build", [Local, Serial, lambda build: Local(build, jobs_at_once=1)], ids=["local", "serial", "one"]
-)
+
+@pytest.mark.parametrize("build", [Local, Serial, ONE], ids=["local", "serial", "one"])
 def test_shipped_executors_conform(build: executors.Build) -> None:
     conform_to_executor(build)
 

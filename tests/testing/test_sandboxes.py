@@ -120,7 +120,7 @@ class Holds(Wrapper):
 
     def before(self, job: SandboxJob) -> SandboxJob:
         if not self.held:
-            time.sleep(1.3)
+            time.sleep(0.3)
         self.held = True
         return job
 
@@ -188,7 +188,7 @@ def doubled(outcome: SandboxOutcome) -> SandboxOutcome:
 
 def impatient(outcome: SandboxOutcome) -> SandboxOutcome:
     """Takes time asleep for processor time."""
-    return dataclasses.replace(outcome, limit="cpu", stdout=b"") if outcome.wall_s > 1.1 else outcome
+    return dataclasses.replace(outcome, limit="cpu", stdout=b"") if outcome.wall_s > 0.7 else outcome
 
 
 NO_FILES = into(lambda job: dataclasses.replace(job, files={}))

@@ -78,7 +78,7 @@ class Frail(LengthScorer):
 
 class Holds(LengthScorer):
     async def score(self, problem: Problem, samples: Sequence[Sample]) -> list[float | None]:
-        time.sleep(1.3)  # noqa: ASYNC251  that is what is broken
+        time.sleep(0.3)  # noqa: ASYNC251  that is what is broken
         return await super().score(problem, samples)
 
 

@@ -76,6 +76,7 @@ def test_python_tests_conform(problem: Problem) -> None:
     )
 
 
+@pytest.mark.slow
 def test_python_tests_without_isolation_conform() -> None:
     right = "    return x + x\n"
     build = lambda: PythonTests(sandbox="none")  # noqa: E731
@@ -221,7 +222,7 @@ class Shares(Exact):
 
 class Blocks(Exact):
     async def verify(self, problem: Problem, answers: Sequence[str]) -> list[Verdict]:
-        time.sleep(1.3)  # noqa: ASYNC251  that is what is broken
+        time.sleep(0.3)  # noqa: ASYNC251  that is what is broken
         return await super().verify(problem, answers)
 
 

@@ -272,7 +272,7 @@ def check_cpu_limit(build: Build, *, limit_s: float = LIMIT_S) -> None:
 
     async def work() -> None:
         async with opened(build) as sandbox:
-            slept = await _run(sandbox, _sh("sleep 1.2; echo done", limits=limits))
+            slept = await _run(sandbox, _sh("sleep 0.8; echo done", limits=limits))
             require(slept.stdout == b"done\n", f"time asleep is no processor time: {short(slept)}")
             for script in (spin, forks):
                 outcome = await _run(sandbox, SandboxJob((PYTHON, "-c", script), limits=limits))
