@@ -14,7 +14,7 @@ import vervet
 from tests.helpers import served, write_problems
 from vervet import api
 from vervet.cli.main import execute
-from vervet.errors import PluginError, ServiceError
+from vervet.errors import MissingPart, PluginError, ServiceError
 from vervet.protocols import SamplerSetup, SamplerTraits
 from vervet.records import Completion, Outcome, Problem, Reason, Reply, Request, Strength, Verdict
 
@@ -242,6 +242,8 @@ class Moody:
             key = f"{problem.id}/{answer}"
             step = self._script[min(Moody.seen.count(key), len(self._script) - 1)]
             Moody.seen.append(key)
+            if step == "missing":
+                raise MissingPart("this verifier needs a part: install it")
             if step == "raise":
                 raise RuntimeError("the verifier broke")
             out.append(Verdict(Outcome(step), Reason.ACCEPTED if step == "PASS" else Reason.SANDBOX, Strength.EXACT))
@@ -291,3 +293,16 @@ def test_a_verifier_that_raises_gives_unknown_and_a_repeat_decides(task: Path, t
     trial = run.trials("q0", 0)[-1]
     assert trial["reason"] == "verifier_failed"
     assert "the verifier broke" in trial["log"]
+
+
+def test_a_verifier_whose_part_is_missing_stops_with_its_line_and_keeps_the_samples(task: Path, tmp_path: Path) -> None:
+    """It says nothing about the answers: they stay pending, and are judged when the part is there."""
+    with pytest.raises(MissingPart, match="install it"):
+        moody(task, tmp_path, "missing")
+    with vervet.open_run(tmp_path / "r") as run:
+        facts = run.to_dict()
+    assert facts["samples"] == facts["pending"] > 0
+
+
+def test_a_path_is_a_task_too(task: Path, tmp_path: Path) -> None:
+    assert vervet.run(task, model="fake/p=0.5", n=1, out=tmp_path / "r").counts().n.tolist() == [1] * 6

@@ -67,7 +67,7 @@ def told(folder: Path, given: Settings) -> Settings:
     return settings(said, str(folder))
 
 
-def resolve(task_name: str | type[Any], model: str, given: Settings, folder: Path | None, watch: Watch) -> Parts:
+def resolve(task_name: str | Path | type[Any], model: str, given: Settings, folder: Path | None, watch: Watch) -> Parts:
     """From names and settings to parts, reading the data set."""
     options = _plain(given.task_options)
     task, name = _task(task_name, options)
@@ -175,8 +175,10 @@ def refuse_imported(folder: Path) -> None:
         )
 
 
-def _task(name: str | type[Any], options: dict[str, Any]) -> tuple[Task, str]:
+def _task(name: str | Path | type[Any], options: dict[str, Any]) -> tuple[Task, str]:
     """The task and its name; a data file as a name becomes the option `path`."""
+    if isinstance(name, Path):
+        name = str(name)
     if not isinstance(name, str):
         target, label = name, f"{name.__module__}:{name.__qualname__}"
         return plugins.build(target, f"task {label!r}", options=options), label

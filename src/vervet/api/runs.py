@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 def run(
-    task: str | type[Any], *, model: str, n: int | None = None, out: Path | str | None = None, **options: Any
+    task: str | Path | type[Any], *, model: str, n: int | None = None, out: Path | str | None = None, **options: Any
 ) -> Run:
     """Sample and verify until every problem has `n` stored samples and a verdict; a repeat resumes.
 
@@ -60,14 +60,14 @@ def run(
 
 
 async def arun(
-    task: str | type[Any], *, model: str, n: int | None = None, out: Path | str | None = None, **options: Any
+    task: str | Path | type[Any], *, model: str, n: int | None = None, out: Path | str | None = None, **options: Any
 ) -> Run:
     """Async twin of :func:`run`."""
     return await _new_or_again(task, model, n, out, options, draw=True, judge=True)
 
 
 def sample(
-    task: str | type[Any], *, model: str, n: int | None = None, out: Path | str | None = None, **options: Any
+    task: str | Path | type[Any], *, model: str, n: int | None = None, out: Path | str | None = None, **options: Any
 ) -> Run:
     """The first half of :func:`run`: samples are stored and stay pending."""
     return _door(_new_or_again(task, model, n, out, options, draw=True, judge=False))
@@ -167,7 +167,7 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 async def _new_or_again(
-    task: str | type[Any],
+    task: str | Path | type[Any],
     model: str,
     n: int | None,
     out: Path | str | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 
+from vervet.errors import MissingPart
 from vervet.protocols import Verifier
 from vervet.records import Job, JobResult, Outcome, Reason, Strength, Verdict, VerifierSpec
 
@@ -69,6 +70,9 @@ class Local:
                 raise
             # nobody cancelled this job: the verifier lost a task of its own
             return _unknown(job, repr(error))
+        except MissingPart:
+            # about this machine, not about these answers: the run stops with one line, and the answers stay pending
+            raise
         except Exception as error:
             return _unknown(job, f"{type(error).__name__}: {error}")
         if len(verdicts) != len(job.answers):
