@@ -107,7 +107,7 @@ def test_a_cache_is_refused_before_anything_is_sampled(tmp_path: Path) -> None:
 
 def test_a_model_that_always_begins_alike_is_not_taken_for_a_cache(tmp_path: Path) -> None:
     def polite(prompt: str, dice: Any) -> str:
-        return "Certainly! Here is what you have asked for, as chaotic as I could make it, dear user: " + chaos(
+        return "Certainly! " * 9 + chaos(
             prompt, dice
         )
 
