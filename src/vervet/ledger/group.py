@@ -14,6 +14,8 @@ from vervet.ledger.store import Ledger
 T = TypeVar("T")
 WINDOW_S = 0.05
 # a transaction stays open no longer than this after its first row
+REST_S = 0.01
+# between two commits while rows come in crowds: what comes meanwhile shares the next one
 
 
 class GroupCommit:
@@ -23,15 +25,19 @@ class GroupCommit:
         self._ledger = ledger
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
+        self._crowded = False
+        # the last transaction had more than one row
+        self._rested = 0.0
+        # monotonic time before which the next one waits
         self._thread = threading.Thread(target=self._serve, name="vervet-ledger", daemon=True)
         self._thread.start()
 
     async def do(self, work: Callable[[], T]) -> T:
         """Result of `work`, once it is durable. Raises: what `work` raised, or StorageError."""
         future: asyncio.Future[T] = self._loop.create_future()
+        # a cancelled caller does not cancel the write, only its own waiting: what was bought is kept
         self._queue.put(_Item(work, future))
-        # a cancelled caller must not cancel the write: what was bought is kept
-        return await asyncio.shield(future)
+        return await future
 
     async def aclose(self) -> None:
         """Commit what is queued and end the thread."""
@@ -43,8 +49,12 @@ class GroupCommit:
             item = self._queue.get()
             if item is None:
                 return
+            if self._crowded:
+                # a commit of its own for each row would cost more than the row
+                time.sleep(max(0.0, self._rested - time.monotonic()))
             if not self._group(item):
                 return
+            self._rested = time.monotonic() + REST_S
 
     def _group(self, first: _Item) -> bool:
         """One transaction. False when the end was asked for."""
@@ -67,6 +77,7 @@ class GroupCommit:
             self._retry_alone(batch, error)
         else:
             self._resolve(batch, results)
+        self._crowded = len(batch) > 1
         return go_on
 
     def _retry_alone(self, batch: list[_Item], error: Exception) -> None:

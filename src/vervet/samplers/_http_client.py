@@ -14,14 +14,15 @@ import hashlib
 import os
 import random
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
+from vervet.samplers._http_deadlines import Deadlines
 from vervet.samplers._http_errors import Action, Trouble, error_object, error_status, judge
 from vervet.samplers._http_limiter import Closed, Limiter
 from vervet.samplers._http_reply import BadReply
@@ -29,6 +30,7 @@ from vervet.samplers._secrets import Keyring, public_url
 from vervet.version import __version__
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 _CONNECT_S = 20.0
 _FIRST_CONTACT_S = 5.0
 # patience with a server that nobody has ever reached: most likely its address is wrong
@@ -47,6 +49,27 @@ class Hopeless(Exception):
     def __init__(self, trouble: Trouble, server: str) -> None:
         super().__init__(trouble.detail)
         self.trouble, self.server = trouble, server
+
+
+class Question(Protocol[T_co]):
+    """What is asked, attempt after attempt, and how its answer is read."""
+
+    @property
+    def problem_id(self) -> str: ...
+    @property
+    def chat(self) -> bool: ...
+
+    def build(self) -> bytes:
+        """The body of the next attempt."""
+        ...
+
+    def read(self, body: bytes) -> T_co:
+        """What an answer says. Raises: BadReply."""
+        ...
+
+    def adapt(self, trouble: Trouble) -> bool:
+        """Change what `build` gives after the server refused a field. False: that cannot be done."""
+        ...
 
 
 @dataclass(slots=True)
@@ -99,6 +122,8 @@ class Client:
         # problem -> since when none of its requests has been answered
         self._answered: set[str] = set()
         # problems with an answer
+        self._alone = len(self.replicas) == 1
+        self._deadlines = Deadlines(patience.timeout_s)
         self._drained = asyncio.Event()
         self.timeouts = 0
         # attempts given up because they took too long: their redraws favour short answers
@@ -106,6 +131,7 @@ class Client:
 
     async def aclose(self) -> None:
         self.drain()
+        self._deadlines.close()
         await self._session.close()
 
     def drain(self) -> None:
@@ -116,32 +142,24 @@ class Client:
 
     # ------------------------------------------------------------------------------------------- a call
 
-    async def call(
-        self,
-        problem_id: str,
-        *,
-        chat: bool,
-        build: Callable[[], bytes],
-        read: Callable[[bytes], T],
-        adapt: Callable[[Trouble], bool],
-    ) -> tuple[T, str]:
-        """What `read` makes of the answer to `build()`, and which server gave it.
+    async def call(self, question: Question[T]) -> tuple[T, str]:
+        """The answer to a question, and which server gave it.
 
-        `adapt` changes what `build` gives when the server refuses a field; False: it cannot.
         Raises: Hopeless, ConnectionError (nothing was answered for too long), ValueError (this request always fails), Closed.
         """
+        problem_id = question.problem_id
         began: float | None = None
         failures = adaptations = 0
         while True:
-            replica = self._pick(problem_id)
+            replica = self.replicas[0] if self._alone else self._pick(problem_id)
             now = await replica.limiter.acquire()
-            began = now if began is None else began
-            result = await self._attempt(replica, now, chat, build, read)
+            result = await self._attempt(replica, now, question)
             if not isinstance(result, Trouble):
                 self._failing.pop(problem_id, None)
                 self._answered.add(problem_id)
-                return result.value, replica.label
-            if result.action is Action.ADAPT and adaptations < _ADAPTATIONS and adapt(result):
+                return result, replica.label
+            began = now if began is None else began
+            if result.action is Action.ADAPT and adaptations < _ADAPTATIONS and question.adapt(result):
                 adaptations += 1
                 continue
             if result.action not in (Action.RETRY, Action.SLOW_DOWN):
@@ -156,40 +174,50 @@ class Client:
                 raise ValueError(f"{replica.label} failed {failures} times on this prompt, and not on others: {detail}")
             await self._pause(result, replica, failures)
 
-    async def _attempt(
-        self, replica: Replica, now: float, chat: bool, build: Callable[[], bytes], read: Callable[[bytes], T]
-    ) -> _Value[T] | Trouble:
+    async def _attempt(self, replica: Replica, now: float, question: Question[T]) -> T | Trouble:
         """One request. Gives the limiter's place back, whatever happens."""
+        task = asyncio.current_task()
+        assert task is not None
         answered = refused = False
+        self._deadlines.enter(task, now)
         try:
-            async with asyncio.timeout(self._patience.timeout_s):
-                async with self._session.post(
-                    replica.chat if chat else replica.completions,
-                    data=build(),
-                    headers=replica.headers,
-                    allow_redirects=False,
-                    proxy=replica.proxy,
-                ) as response:
-                    status, headers, data = response.status, response.headers, await response.read()
-            if status == 200 and not error_object(data):
-                value = _Value(read(data))
+            # a payload of our own making spares aiohttp the search for its kind
+            response = await self._session.post(
+                replica.chat if question.chat else replica.completions,
+                data=aiohttp.BytesPayload(question.build(), content_type="application/json"),
+                headers=replica.headers,
+                allow_redirects=False,
+                proxy=replica.proxy,
+            )
+            data = await response.read()
+            self._deadlines.leave(task)
+            if response.status == 200:
+                try:
+                    value = question.read(data)
+                except BadReply as error:
+                    return self._bad(data, error)
                 answered = True
                 self._last_answer = asyncio.get_running_loop().time()
                 return value
-            trouble = judge(status if status != 200 else error_status(data), headers, data)
+            trouble = judge(response.status, response.headers, data)
             refused = trouble.action is Action.SLOW_DOWN
             return trouble
-        except TimeoutError:
+        except asyncio.CancelledError:
+            if not self._deadlines.expired(task):
+                raise
             self.timeouts += 1
             refused = True
             return Trouble(Action.RETRY, f"no answer within {self._patience.timeout_s:g} s")
-        except BadReply as error:
-            return Trouble(Action.RETRY, str(error))
         except (aiohttp.ClientError, OSError) as error:
             self._step_back(replica)
             return Trouble(Action.RETRY, _transport(error), field="connection" if _unreached(error) else "")
         finally:
+            self._deadlines.leave(task)
             replica.limiter.release(now, answered=answered, refused=refused)
+
+    def _bad(self, data: bytes, error: BadReply) -> Trouble:
+        """A status of 200 without an answer: an error in disguise, or a fault."""
+        return judge(error_status(data), {}, data) if error_object(data) else Trouble(Action.RETRY, str(error))
 
     def _consider(self, trouble: Trouble, replica: Replica, began: float) -> None:
         """Raises ConnectionError where patience has run out."""
@@ -231,8 +259,6 @@ class Client:
 
     def _pick(self, problem_id: str) -> Replica:
         """The problem's own server, where its prompt is in the cache; another one where that is away or has a long line."""
-        if len(self.replicas) == 1:
-            return self.replicas[0]
         now = asyncio.get_running_loop().time()
         order = sorted(self.replicas, key=lambda r: _affinity(problem_id, r.label), reverse=True)
         here = [r for r in order if r.away_until <= now] or order
@@ -246,13 +272,6 @@ class Client:
     def _step_back(self, replica: Replica) -> None:
         if len(self.replicas) > 1:
             replica.away_until = asyncio.get_running_loop().time() + 10 * self._patience.first_pause_s
-
-
-class _Value(Generic[T]):
-    __slots__ = ("value",)
-
-    def __init__(self, value: T) -> None:
-        self.value = value
 
 
 def replica(url: str, limiter: Limiter, keyring: Keyring) -> Replica:

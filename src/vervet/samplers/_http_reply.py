@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -32,8 +30,7 @@ class BadReply(Exception):
     """A body that is no answer: not JSON, half of it, no choices."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """The choices of one HTTP reply, and what it cost."""
 
     completions: list[Completion]
@@ -60,10 +57,18 @@ def parse(body: bytes, n: int, max_tokens: int, *, trust: bool = True) -> Parsed
     choices = value.get("choices") if isinstance(value, dict) else None
     if not isinstance(choices, list) or not choices:
         raise BadReply("a reply without choices")
-    if len(choices) > 1:
+    usage = value.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    said = _number(usage.get("completion_tokens"))
+    if len(choices) == 1:
+        completions = [_completion(choices[0], said)]
+    else:
         choices = sorted(choices, key=_index)
-    completions = [_completion(choice) for choice in choices[:n]]
-    return Parsed(*_count(completions, len(choices), value.get("usage"), max_tokens, trust))
+        completions = [_completion(choice, None) for choice in choices[:n]]
+    if said is not None and trust and _plausible(said, completions, len(choices), max_tokens):
+        return Parsed(completions, _usage(usage, said, "server"))
+    estimated = [_estimated(_completion(choice, None), max_tokens) for choice in choices[:n]]
+    return Parsed(estimated, _usage(usage, sum(c.completion_tokens or 0 for c in estimated), "vervet"))
 
 
 def _index(choice: Any) -> int:
@@ -71,15 +76,14 @@ def _index(choice: Any) -> int:
     return index if isinstance(index, int) else 1 << 30
 
 
-def _completion(choice: Any) -> Completion:
+def _completion(choice: Any, said: int | None) -> Completion:
+    """One choice; `said`: tokens that the server reports for it, used where its log-probabilities do not count them."""
     if not isinstance(choice, dict) or choice.get("finish_reason") == "error":
         raise BadReply("a choice that is no answer")
     message = choice.get("message")
-    said = choice.get("finish_reason")
-    finish = "unknown"
-    if isinstance(said, str):
-        finish = _FINISH.get(said, said)
-    logprob, tokens = (None, None) if choice.get("logprobs") is None else _logprobs(choice["logprobs"])
+    finish: Any = choice.get("finish_reason")
+    finish = _FINISH.get(finish, finish) if isinstance(finish, str) else "unknown"
+    logprob, tokens = (None, said) if choice.get("logprobs") is None else _logprobs(choice["logprobs"], said)
     if isinstance(message, dict):
         text = _text(message.get("content"))
         if not text and message.get("refusal"):
@@ -97,61 +101,41 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "".join(_text(part.get("text")) for part in value if isinstance(part, Mapping))
+        return "".join(_text(part.get("text")) for part in value if isinstance(part, dict))
     return ""
 
 
-def _logprobs(value: Any) -> tuple[float | None, int | None]:
-    """(sum, number of tokens) from either endpoint's shape; (None, None) where there is none."""
-    if not isinstance(value, Mapping):
-        return None, None
+def _logprobs(value: Any, said: int | None) -> tuple[float | None, int | None]:
+    """(sum, number of tokens) from either endpoint's shape; (None, `said`) where there is none."""
+    if not isinstance(value, dict):
+        return None, said
     if isinstance(value.get("content"), list):
-        found = [part.get("logprob") for part in value["content"] if isinstance(part, Mapping)]
+        found = [part.get("logprob") for part in value["content"] if isinstance(part, dict)]
     elif isinstance(value.get("token_logprobs"), list):
         found = value["token_logprobs"]
     else:
-        return None, None
+        return None, said
     numbers = [float(x) for x in found if isinstance(x, int | float) and math.isfinite(x)]
-    return (sum(numbers), len(found)) if numbers else (None, None)
+    return (sum(numbers), len(found)) if numbers else (None, said)
 
 
 # ---------------------------------------------------------------------------------------------------------- counting
 
 
-def _count(
-    completions: list[Completion], given: int, usage: Any, max_tokens: int, trust: bool
-) -> tuple[list[Completion], Usage]:
-    """The completions with their tokens where known, and the request's usage.
-
-    `given`: choices that the server counted; more than were asked for are paid for and dropped.
-    """
-    usage = usage if isinstance(usage, Mapping) else {}
+def _usage(usage: dict[str, Any], tokens: int, counted_by: str) -> Usage:
+    """Usage with what the server says where it can be true; `tokens`: over all choices that were generated."""
     prompt = _number(usage.get("prompt_tokens"))
-    cached = _number(_inner(usage, "prompt_tokens_details", "cached_tokens"))
+    details = usage.get("prompt_tokens_details")
+    cached = _number(details.get("cached_tokens")) if isinstance(details, dict) else None
     if cached is None:
+        # as DeepSeek words it
         cached = _number(usage.get("prompt_cache_hit_tokens"))
     if cached is not None and (prompt is None or cached > prompt):
         cached = None
-    said = _number(usage.get("completion_tokens"))
-    if said is not None and not (trust and _plausible(said, completions, given, max_tokens)):
-        said = None
     cost = usage.get("cost")
-    cost = float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < 1e6 else None
-    if said is None:
-        completions = [_estimated(c, max_tokens) for c in completions]
-        said = sum(c.completion_tokens or 0 for c in completions)
-        return completions, Usage(prompt, cached, said, "vervet", cost)
-    if given == 1 and completions[0].completion_tokens is None:
-        only = completions[0]
-        completions = [Completion(only.text, only.finish_reason, said, only.reasoning, only.logprob)]
-    return completions, Usage(prompt, cached, said, "server", cost)
-
-
-def _inner(usage: Mapping[str, Any], *path: str) -> Any:
-    value: Any = usage
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < 1e6:
+        cost = None
+    return Usage(prompt, cached, tokens, counted_by, cost)
 
 
 def _number(value: Any) -> int | None:
@@ -159,16 +143,17 @@ def _number(value: Any) -> int | None:
 
 
 def _plausible(said: int, completions: list[Completion], given: int, max_tokens: int) -> bool:
-    """Whether so many completion tokens can be true."""
+    """Whether so many completion tokens can be true. `given`: choices that the server counted, also those too many."""
     if said > given * (max_tokens + 8):
         return False
     if said < max_tokens * sum(c.finish_reason == "length" for c in completions) and len(completions) > 1:
         # each choice that was cut off has max_tokens; a server that counts one of n says less
         return False
-    chars = sum(len(c.text) + len(c.reasoning) for c in completions)
-    if chars <= said * _MOST_CHARS_PER_TOKEN:
+    most = said * _MOST_CHARS_PER_TOKEN
+    if sum(len(c.text) + len(c.reasoning) for c in completions) <= most:
         return True
-    return sum(len("".join(c.text.split())) for c in completions) <= said * _MOST_CHARS_PER_TOKEN
+    # long runs of spaces are few tokens
+    return sum(len("".join(c.text.split())) for c in completions) <= most
 
 
 def _estimated(completion: Completion, max_tokens: int) -> Completion:

@@ -144,27 +144,12 @@ class Prober:
         self, n: int, *, seeded: bool = False, first: int = 0, more_tokens: int = 0, adapt_n: bool = True
     ) -> tuple[list[Completion], str]:
         """The completions of one request, and how its usage fits them."""
-        sampler = self._sampler
         request = Request(
             "vervet probe", self._prompt, Params(1.0, None, TOKENS + more_tokens), first, n, self._run_seed
         )
-        sampler.bodies.forget(request.problem_id)
-        chat, asked = not isinstance(self._prompt, str), n
-
-        def build() -> bytes:
-            nonlocal asked
-            asked = min(n, sampler.top_n) if adapt_n else n
-            return sampler.bodies.build(request, 0, asked, seeded=seeded)
-
-        def adapt(trouble: Trouble) -> bool:
-            return (adapt_n or trouble.field != "n") and sampler.adapt(trouble, asked, chat=chat)
-
-        def read(body: bytes) -> tuple[Parsed, Any]:
-            return parse(body, n, request.params.max_tokens), load(body)
-
-        (parsed, raw), self._server = await sampler.client().call(
-            request.problem_id, chat=chat, build=build, read=read, adapt=adapt
-        )
+        self._sampler.bodies.forget(request.problem_id)
+        question = _Question(self._sampler, request, seeded, adapt_n)
+        (parsed, raw), self._server = await self._sampler.client().call(question)
         self._requests += 1
         return parsed.completions, _usage(raw.get("usage"), parsed, request.params.max_tokens)
 
@@ -181,6 +166,36 @@ class Prober:
             requests=self._requests,
             seconds=round(time.monotonic() - self._began, 3),
         )
+
+
+@dataclass(slots=True)
+class _Question:
+    """One request of a probe."""
+
+    sampler: OpenAI
+    request: Request
+    seeded: bool
+    adapt_n: bool
+    # ask for fewer where n is refused; False: that is the answer
+    asked: int = 1
+
+    @property
+    def problem_id(self) -> str:
+        return self.request.problem_id
+
+    @property
+    def chat(self) -> bool:
+        return not isinstance(self.request.prompt, str)
+
+    def build(self) -> bytes:
+        self.asked = min(self.request.n, self.sampler.top_n) if self.adapt_n else self.request.n
+        return self.sampler.bodies.build(self.request, 0, self.asked, seeded=self.seeded)
+
+    def read(self, body: bytes) -> tuple[Parsed, Any]:
+        return parse(body, self.request.n, self.request.params.max_tokens), load(body)
+
+    def adapt(self, trouble: Trouble) -> bool:
+        return (self.adapt_n or trouble.field != "n") and self.sampler.adapt(trouble, self.asked, chat=self.chat)
 
 
 def _usage(usage: Any, parsed: Parsed, limit: int) -> str:

@@ -203,8 +203,10 @@ class OpenAI:
 
     async def _fill(self, request: Request, choice: int, n: int, bill: _Bill) -> list[Completion]:
         """One HTTP request, and more for what it leaves out."""
-        found, asked = await self._ask(request, choice, n, bill)
-        self._learn(asked, len(found))
+        piece = _Piece(self, request, choice, n)
+        found = await self._ask(piece, bill)
+        if piece.asked > 1:
+            self._learn(piece.asked, len(found))
         if len(found) == n:
             return found
         try:
@@ -213,43 +215,37 @@ class OpenAI:
             # what came is kept; the rest is missing, is asked for again and meets its error there
             return found
 
-    async def _ask(self, request: Request, choice: int, n: int, bill: _Bill) -> tuple[list[Completion], int]:
-        """At least one completion of [choice, choice + n), and how many were asked for at once."""
-        client = self.client()
-        asked, chat = n, not isinstance(request.prompt, str)
-
-        def build() -> bytes:
-            nonlocal asked
-            asked = min(n, self._max_n)
-            return self.bodies.build(request, choice, asked, seeded=self._setup.send_seed)
-
-        def read(body: bytes) -> Parsed:
-            parsed = parse(body, asked, request.params.max_tokens, trust=not self._counts_one or asked == 1)
-            if request.params.stop and self.bodies.omits("stop"):
-                return Parsed([_cut(c, request.params.stop) for c in parsed.completions], parsed.usage)
-            return parsed
-
+    async def _ask(self, piece: _Piece, bill: _Bill) -> list[Completion]:
+        """At least one completion."""
+        client = self._client or self.client()
         try:
-            parsed, server = await client.call(
-                request.problem_id,
-                chat=chat,
-                build=build,
-                read=read,
-                adapt=lambda trouble: self.adapt(trouble, asked, chat=chat),
-            )
+            parsed, server = await client.call(piece)
         except Hopeless as hopeless:
-            error = self._explain(hopeless, request.problem_id)
+            error = self._explain(hopeless, piece.problem_id)
             self._fatal = self._fatal or (error if isinstance(error, UserError | ServiceError) else None)
             raise error from None
         self._answered = True
         bill.add(parsed.usage, server)
-        return parsed.completions, asked
+        return parsed.completions
+
+    def body(self, piece: _Piece) -> bytes:
+        """JSON of a piece's next attempt."""
+        piece.asked = min(piece.n, self._max_n)
+        return self.bodies.build(piece.request, piece.choice, piece.asked, seeded=self._setup.send_seed)
+
+    def read(self, piece: _Piece, body: bytes) -> Parsed:
+        """What an answer to a piece says. Raises: BadReply."""
+        params = piece.request.params
+        parsed = parse(body, piece.asked, params.max_tokens, trust=not self._counts_one or piece.asked == 1)
+        if params.stop and self.bodies.omits("stop"):
+            return Parsed([_cut(c, params.stop) for c in parsed.completions], parsed.usage)
+        return parsed
 
     # ------------------------------------------------------------------------------------------- learning
 
     def _learn(self, asked: int, given: int) -> None:
         """Ask for as many at once as this server gives; one odd reply among full ones changes nothing."""
-        if asked > 1 and (asked > self._max_n or self._max_n == self.top_n):
+        if asked > self._max_n or self._max_n == self.top_n:
             self._full += given >= asked
             self._short += given < asked
         if given < asked and self._short > self._full and given < self._max_n:
@@ -355,6 +351,28 @@ class OpenAI:
         self._keyring.add(url_secrets(url))
         top = self._setup.max_in_flight or self.provider.in_flight
         return replica(url, Limiter(top, self.provider.start_in_flight), self._keyring)
+
+
+class _Piece:
+    """Samples [choice, choice + n) of a request, as a question to the client."""
+
+    __slots__ = ("asked", "chat", "choice", "n", "problem_id", "request", "sampler")
+
+    def __init__(self, sampler: OpenAI, request: Request, choice: int, n: int) -> None:
+        self.sampler, self.request, self.choice, self.n = sampler, request, choice, n
+        self.asked = n
+        # samples that the last attempt asked for
+        self.problem_id = request.problem_id
+        self.chat = not isinstance(request.prompt, str)
+
+    def build(self) -> bytes:
+        return self.sampler.body(self)
+
+    def read(self, body: bytes) -> Parsed:
+        return self.sampler.read(self, body)
+
+    def adapt(self, trouble: Trouble) -> bool:
+        return self.sampler.adapt(trouble, self.asked, chat=self.chat)
 
 
 @dataclasses.dataclass(slots=True)

@@ -107,8 +107,8 @@ class Server:
     # needed as a bearer token
     context: int | None = None
     # characters of prompt at most
-    padding: str = ""
-    # stands before every answer
+    chars: int = 0
+    # characters of made-up prose before every answer; zstd with a dictionary makes a third of it
     log: Path | None = None
     # one JSON line a request, for a server in a process of its own
     port: int = 0
@@ -118,6 +118,7 @@ class Server:
     _seen: Counter[bytes] = field(default_factory=Counter)
     _prompts: Counter[str] = field(default_factory=Counter)
     _cached: dict[bytes, bytes] = field(default_factory=dict)
+    _prose: str = ""
     _now: int = 0
     _turns: asyncio.Semaphore | None = None
     _loop: asyncio.AbstractEventLoop | None = None
@@ -142,6 +143,8 @@ class Server:
         unknown = set(self.faults) - set(FAULTS)
         if unknown:
             raise ValueError(f"unknown faults {sorted(unknown)}: choose from {', '.join(FAULTS)}")
+        if self.chars:
+            self._prose = prose(self.seed)
         started = threading.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self.serve(started)), daemon=True, name="test-server"
@@ -318,13 +321,30 @@ class Server:
                 dice = _random(self.seed, prompt, "draw", first + j)
             else:
                 dice = _random(prompt, "seeded", seed + (j if self.choices_differ else 0))
-            texts.append(self.padding + answer(prompt, dice))
+            texts.append(self._opening(dice) + answer(prompt, dice))
         return texts * n if fault == "same" else texts
+
+    def _opening(self, dice: random.Random) -> str:
+        if not self.chars:
+            return ""
+        start = dice.randrange(len(self._prose) - self.chars)
+        return self._prose[start : start + self.chars] + "\n\n"
 
     def _sum(self, prompt: str, dice: random.Random) -> str:
         found = _QUESTION.search(prompt)
         right = int(found[1]) + int(found[2]) if found else 0
         return f"Answer: {right if dice.random() < self.p else right + dice.randint(1, 4)}"
+
+
+def prose(seed: int, pieces: int = 500_000) -> str:
+    """Some 10 MB of words and set phrases, each with frequencies after Zipf's law, as a language has."""
+    dice = random.Random(seed)  # noqa: S311  a test's dice
+    syllables = [a + b + c for a in "bcdfglmnprst" for b in "aeiou" for c in ("", "n", "r", "s", "th")]
+    words = ["".join(dice.choices(syllables, k=dice.choice((1, 1, 2, 2, 3)))) for _ in range(3000)]
+    often = [1 / (rank + 3) for rank in range(3000)]
+    phrases = [" ".join(dice.choices(words, often, k=dice.randint(2, 5))) for _ in range(3000)]
+    drawn = dice.choices(words + phrases, often + [4 * x for x in often], k=pieces)
+    return " ".join(map(str.__add__, drawn, dice.choices(("", "", "", ",", ".", ".\n"), k=pieces)))
 
 
 def _choice(index: int, text: str, finish: str, body: Mapping[str, Any], chat: bool) -> dict[str, Any]:
@@ -383,12 +403,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--chars", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fault", action="append", default=[], metavar="KIND=SHARE")
     parser.add_argument("--log", type=Path)
     said = parser.parse_args(arguments)
     faults = {kind: float(share) for kind, _, share in (text.partition("=") for text in said.fault)}
-    server = Server(port=said.port, latency_s=said.latency, seed=said.seed, faults=faults, log=said.log)
+    server = Server(
+        port=said.port, latency_s=said.latency, chars=said.chars, seed=said.seed, faults=faults, log=said.log
+    )
     with server:
         sys.stdout.write(server.url + "\n")
         sys.stdout.flush()
