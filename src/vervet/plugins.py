@@ -34,6 +34,7 @@ TABLES: dict[str, dict[str, str]] = {
         "vllm": "vervet.samplers.openai:VLLM",
         "sglang": "vervet.samplers.openai:SGLang",
         "ollama": "vervet.samplers.openai:Ollama",
+        "command": "vervet.samplers.command:Command",
         "fake": "vervet.samplers.fake:Fake",
         "local": "vervet.samplers.local:Local",
         "replay": "vervet.samplers.replay:Replay",

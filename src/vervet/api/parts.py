@@ -170,12 +170,19 @@ class Answered:
 
 
 def refuse_imported(folder: Path) -> None:
-    """Raises: UserError where the run's samples were made elsewhere: there is no model to draw more from."""
+    """Raises: UserError where there is no model to draw more from: samples that were made elsewhere, and a command, which
+    a run folder from somebody else could name."""
     with Ledger.open(folder) as ledger:
         model = ledger.config.model
-    if plugins.split_model(model)[0] == IMPORTED:
+    provider = plugins.split_model(model)[0]
+    if provider == IMPORTED:
         raise UserError(
             f"{folder} was imported and cannot be sampled further: `vervet verify` judges it, `vervet run` draws"
+        )
+    if getattr(plugins.resolve("samplers", provider), "runs_its_name", False):
+        raise UserError(
+            f"{folder} was drawn by a program, and none is started because a run folder says so: "
+            f"repeat `vervet run TASK -m {model} --out {folder}`"
         )
 
 

@@ -33,9 +33,7 @@ def files(wanted: HubSet, revision: str) -> tuple[list[Path], str]:
         ) from error
     try:
         folder = Path(
-            snapshot_download(
-                wanted.repo, repo_type="dataset", revision=revision, allow_patterns=list(wanted.patterns)
-            )
+            snapshot_download(wanted.repo, repo_type="dataset", revision=revision, allow_patterns=list(wanted.patterns))
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         why = " ".join(str(error).split())[:200]

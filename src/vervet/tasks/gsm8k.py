@@ -37,10 +37,14 @@ SHOTS: tuple[Shot, ...] = (
         "The train has 9 * 40 = 360 seats.\nOne quarter of them is free: 360 / 4 = 90 seats.\n#### 90",
     ),
     (
-        "Omar reads 18 pages on Monday, twice as many on Tuesday, and on Wednesday 6 pages fewer than on Tuesday. "
-        "How many pages does he read in the three days?",
-        "On Tuesday he reads 18 * 2 = 36 pages.\nOn Wednesday he reads 36 - 6 = 30 pages.\n"
-        "Together that is 18 + 36 + 30 = 84 pages.\n#### 84",
+        (
+            "Omar reads 18 pages on Monday, twice as many on Tuesday, and on Wednesday 6 pages fewer than on Tuesday. "
+            "How many pages does he read in the three days?"
+        ),
+        (
+            "On Tuesday he reads 18 * 2 = 36 pages.\nOn Wednesday he reads 36 - 6 = 30 pages.\n"
+            "Together that is 18 + 36 + 30 = 84 pages.\n#### 84"
+        ),
     ),
 )
 """Examples of our own, so that a base model needs no training split."""
@@ -52,8 +56,7 @@ PAPER = Recipe(
     n=PAPER_N,
     form="completion",
     guesses=(
-        "which 128 problems: the paper says random; taken are those that its released code draws with seed 0 and 5 "
-        "examples a problem. One of them, with a wrong reference, is missing from the released outcomes",
+        "which 128 problems: the paper says random; taken are those that its released code draws with seed 0, 5 examples each",
         "top-p: the paper names none, its code's default is 0.95; none is taken",
         "stop texts: from the commands printed beside the code, the paper names none",
     ),

@@ -1,4 +1,4 @@
-"""Final answers in a model's text: after `####`, in `\\boxed{...}`, after "the answer is". Linear, total, no parsing of math."""
+"""Final answers in a model's text: after `####`, in `\\boxed{...}`, after "the answer is". Linear and total."""
 
 from __future__ import annotations
 
