@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vervet.estimate import plurality, subsets, voting
 from vervet.estimate.pools import METHODS, Pool
 from vervet.estimate.selection import success, success_of
-from vervet.estimate import plurality, subsets, voting
 
 
 def _mean(values):

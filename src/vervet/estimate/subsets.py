@@ -1,8 +1,8 @@
 """Votes over random subsets, where no closed form is at hand: all subsets while they are few, else random ones.
 
 A random permutation of a problem's samples holds a random subset of every size: its beginnings. So few permutations serve all
-k at once, neighbouring k share their chance and the curve is smooth; each k alone is unbiased. The permutations are seeded by the
-samples themselves: the same samples always give the same numbers, and two problems never share their chance.
+k at once, neighbouring k share their chance and the curve is smooth; each k alone is unbiased. The permutations are seeded by
+the samples themselves: the same samples always give the same numbers, and two problems never share their chance.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def expectation(labels: IntArray, weights: FloatArray | None, classes: int, ks: 
     """
     n = len(labels)
     values, noise = np.zeros(len(ks)), np.zeros(len(ks))
-    few = np.array([math.comb(n, int(k)) <= FEW_SUBSETS for k in ks])
+    few = np.array([_subsets(n, int(k)) <= FEW_SUBSETS for k in ks])
     for i in np.flatnonzero(few):
         rows = np.array(list(itertools.combinations(range(n), int(ks[i]))))
         values[i] = judge(_tally(labels[rows], None if weights is None else weights[rows], classes)).mean()
@@ -61,6 +61,14 @@ def expectation(labels: IntArray, weights: FloatArray | None, classes: int, ks: 
             worth = judge(tally)
             values[i], noise[i] = worth.mean(), worth.var(ddof=1) / len(worth)
     return Expectation(values, noise)
+
+
+def _subsets(n: int, k: int) -> float:
+    """C(n, k), as a float: whole numbers of thousands of digits take longer than what they decide."""
+    if min(k, n - k) > FEW_SUBSETS:
+        return math.inf
+    log = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(log) if log < 700 else math.inf
 
 
 def _tally(labels: IntArray, weights: FloatArray | None, classes: int) -> Tally:

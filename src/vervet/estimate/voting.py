@@ -21,7 +21,7 @@ def majority(pool: Pool, ks: IntArray) -> Expectation:
 
 def _plurality(counts: Table, ks: IntArray) -> Expectation:
     """Exact while that takes milliseconds, and at k = n; else over random subsets."""
-    if not len(counts.counts):
+    if not len(counts.counts) or not len(ks):
         return Expectation(np.zeros(len(ks)), np.zeros(len(ks)))
     if counts.n <= plurality.LARGEST:
         return Expectation(plurality.exact(counts, ks), np.zeros(len(ks)))
