@@ -21,6 +21,7 @@ from vervet.errors import BadOption, MissingPart, UnknownName, UserError, bounda
 TABLES: dict[str, dict[str, str]] = {
     "tasks": {
         "humaneval": "vervet.tasks.humaneval:HumanEval",
+        "gsm8k": "vervet.tasks.gsm8k:Gsm8k",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
     },
     "samplers": {
