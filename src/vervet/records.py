@@ -108,6 +108,20 @@ class Params:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a published run was made, beyond its sampling parameters: what `-T protocol=paper` brings."""
+
+    source: str
+    # the publication
+    n: int
+    # samples a problem
+    form: PromptForm
+    # the form of its prompts, whatever the model was trained for
+    guesses: tuple[str, ...] = ()
+    # what the publication leaves open, and what is taken here
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can change a sample's text; a plain run has exactly one."""
 
