@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -53,9 +54,12 @@ def family(launcher: int) -> dict[str, int]:
 async def running() -> dict[str, int]:
     """The container's family once the candidate that sleeps is at it."""
     deadline = time.monotonic() + 30
-    while "candidate" not in (found := family(launchers()[0])):
+    found: dict[str, int] = {}
+    while "candidate" not in found:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
+        with contextlib.suppress(IndexError, ValueError):  # it is being made
+            found = family(launchers()[0])
     await asyncio.sleep(0.3)
     return found
 

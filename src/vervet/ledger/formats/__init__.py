@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vervet.errors import BadData, BadOption, UnknownName
-from vervet.ledger.formats import counts, humaneval, jsonl, parquet
+from vervet.ledger.formats import containers, counts, evalplus, humaneval, jsonl, lists, parquet, plain, swebench
 from vervet.ledger.formats.rows import Entry, Head, Imported, Row, Run, Skipped
 from vervet.records import PromptForm
 
@@ -42,16 +42,16 @@ class Format:
 FORMATS = {
     entry.name: entry
     for entry in (
-        Format("jsonl", "problem_id, text", ".jsonl", recognises=jsonl.recognises, read=jsonl.read, write=jsonl.write),
         Format(
             "parquet",
             "problem_id, text",
             ".parquet",
-            recognises=parquet.recognises,
-            read=parquet.read,
+            recognises=plain.recognises_table,
+            read=plain.read,
             write=parquet.write,
             is_text=False,
         ),
+        Format("jsonl", "problem_id, text", ".jsonl", recognises=plain.recognises, read=plain.read, write=jsonl.write),
         Format(
             "humaneval",
             "task_id, completion",
@@ -60,6 +60,37 @@ FORMATS = {
             read=humaneval.read,
             write=humaneval.write,
             form="completion",
+        ),
+        Format(
+            "evalplus",
+            "task_id, solution",
+            ".evalplus.jsonl",
+            recognises=evalplus.recognises,
+            read=evalplus.read,
+            write=evalplus.write,
+        ),
+        Format(
+            "swebench",
+            "instance_id, model_patch",
+            ".predictions.jsonl",
+            recognises=swebench.recognises,
+            read=swebench.read,
+            write=swebench.write,
+        ),
+        Format(
+            "monkey_business",
+            "orig_dset_idx, samples, is_corrects",
+            "",
+            recognises=lists.recognises_monkeys,
+            read=lists.read_monkeys,
+            form="completion",
+        ),
+        Format(
+            "lists",
+            "problem_id, samples or preds, in lists",
+            "",
+            recognises=lists.recognises_lists,
+            read=lists.read_lists,
         ),
         Format("counts", "problem_id, n, c, unknown", ".counts.csv", write=counts.write),
     )
@@ -77,7 +108,7 @@ def choose_reader(path: Path, name: str | None) -> Format:
         if found.read is None:
             raise BadOption(f"--format {name} can be exported only; imported can be {_names('read')}")
         return found
-    head = _head(path)
+    head = containers.head(path)
     for found in FORMATS.values():
         if found.read is not None and found.recognises(head):
             return found
@@ -116,17 +147,3 @@ def _refuse_what_is_no_file(path: Path) -> None:
         raise BadData(f"{path} is a folder: name one file of samples")
     if not path.is_file():
         raise BadData(f"{path} is no regular file: save the samples to a file first")
-
-
-def _head(path: Path) -> Head:
-    """The first bytes and the first JSON object. Raises: BadData where the file cannot be read, or holds neither."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(8)
-    except OSError as error:
-        raise BadData(f"{path} cannot be read: {error.strerror or error}") from error
-    if not magic:
-        raise BadData(f"{path} is empty")
-    if magic.startswith(parquet.MAGIC):
-        return Head(magic, None)
-    return Head(magic, jsonl.first_object(path))
