@@ -47,6 +47,14 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "policies": {"fixed": "vervet.policies.fixed:Fixed"},
     "executors": {"local": "vervet.executors.local:Local"},
+    "selectors": {
+        "majority": "vervet.selectors.majority:Majority",
+        "weighted-majority": "vervet.selectors.majority:WeightedMajority",
+        "best-of-k": "vervet.selectors.single:BestOfK",
+        "verified": "vervet.selectors.majority:Verified",
+        "first": "vervet.selectors.single:First",
+        "oracle": "vervet.selectors.single:Oracle",
+    },
 }
 
 
