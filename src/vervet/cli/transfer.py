@@ -24,7 +24,7 @@ def import_(
         Path,
         typer.Argument(
             help="JSONL, Parquet or a JSON array with problem_id, sample_index, text[, answer, correct, score], or what "
-            "other tools write: see --format."
+            "other tools write, files and folders: see --format."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The new run's folder.")],
@@ -32,8 +32,8 @@ def import_(
         str | None,
         typer.Option(
             "--format",
-            help="parquet, jsonl, humaneval, evalplus, swebench, monkey_business or lists (one row a problem). "
-            "Default: found out.",
+            help="parquet, jsonl, humaneval, evalplus, swebench, monkey_business, llmonk, inspect, lm_eval, nemo_skills, "
+            "openai_batch or lists (one row a problem). Default: found out.",
         ),
     ] = None,
     task: Annotated[
