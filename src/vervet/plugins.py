@@ -35,6 +35,7 @@ TABLES: dict[str, dict[str, str]] = {
         "sglang": "vervet.samplers.openai:SGLang",
         "ollama": "vervet.samplers.openai:Ollama",
         "command": "vervet.samplers.command:Command",
+        "hf": "vervet.samplers.hf:HF",
         "fake": "vervet.samplers.fake:Fake",
         "local": "vervet.samplers.local:Local",
         "replay": "vervet.samplers.replay:Replay",
