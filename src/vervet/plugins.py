@@ -35,6 +35,7 @@ TABLES: dict[str, dict[str, str]] = {
         "sglang": "vervet.samplers.openai:SGLang",
         "ollama": "vervet.samplers.openai:Ollama",
         "command": "vervet.samplers.command:Command",
+        "hf": "vervet.samplers.hf:HF",
         "fake": "vervet.samplers.fake:Fake",
         "local": "vervet.samplers.local:Local",
         "replay": "vervet.samplers.replay:Replay",
@@ -48,6 +49,14 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "policies": {"fixed": "vervet.policies.fixed:Fixed"},
     "executors": {"local": "vervet.executors.local:Local"},
+    "selectors": {
+        "majority": "vervet.selectors.majority:Majority",
+        "weighted-majority": "vervet.selectors.majority:WeightedMajority",
+        "best-of-k": "vervet.selectors.single:BestOfK",
+        "verified": "vervet.selectors.majority:Verified",
+        "first": "vervet.selectors.single:First",
+        "oracle": "vervet.selectors.single:Oracle",
+    },
 }
 
 

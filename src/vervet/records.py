@@ -244,6 +244,10 @@ class Sample:
     # effective verdict of the run's current verifier; None: pending
     reason: str = ""
     # see Reason
+    key: str | None = None
+    # under which equal answers meet; None: the answer itself is its key
+    score: float | None = None
+    # by the scorer in use, higher is better; None: no score
 
 
 # ------------------------------------------------------------------------------------------------------ verifying

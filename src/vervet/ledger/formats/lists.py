@@ -87,10 +87,11 @@ def _read(path: Path, columns: ListColumns) -> Iterator[Entry]:
         if isinstance(entry, Skipped):
             yield entry
         else:
-            yield from _samples(entry[0], entry[1], columns)
+            yield from samples(entry[0], entry[1], columns)
 
 
-def _samples(where: str, cells: Mapping[str, Any], columns: ListColumns) -> Iterator[Entry]:
+def samples(where: str, cells: Mapping[str, Any], columns: ListColumns) -> Iterator[Entry]:
+    """One problem's samples, numbered in the lists' order."""
     lists = {
         kind: found
         for kind in ("texts", "answers", "correct", "scores")
