@@ -9,6 +9,7 @@ twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is
 """
 
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
+from vervet.api.costing import Rates, cost
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
@@ -22,6 +23,7 @@ from vervet.ledger.formats import Imported
 __all__ = [
     "Exported",
     "Imported",
+    "Rates",
     "Run",
     "Verified",
     "Watch",
@@ -30,6 +32,7 @@ __all__ = [
     "averify",
     "check_ledger",
     "compare",
+    "cost",
     "coverage",
     "doctor",
     "export",

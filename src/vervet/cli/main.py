@@ -26,6 +26,7 @@ def application() -> typer.Typer:
     from vervet.cli import (
         catalog,
         compare,
+        cost,
         coverage,
         doctor,
         fit,
@@ -61,6 +62,7 @@ def application() -> typer.Typer:
         forecast,
         plan,
         compare,
+        cost,
         select,
         report,
         reproduce,
