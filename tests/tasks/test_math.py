@@ -88,7 +88,7 @@ def test_an_example_that_is_the_problem_is_refused(file):
 
 def test_a_row_without_an_answer_is_named(tmp_path):
     path = write(tmp_path / "bad.jsonl", [{"problem": "p", "solution": "none"}])
-    with pytest.raises(BadData, match="line 1: no .boxed"):
+    with pytest.raises(BadData, match=r"line 1: no .boxed"):
         CompetitionMath(path=path).problems()
 
 
