@@ -38,6 +38,7 @@ def application() -> typer.Typer:
         show,
         transfer,
         verify,
+        view,
     )
 
     app = typer.Typer(
@@ -60,6 +61,7 @@ def application() -> typer.Typer:
         plan,
         compare,
         report,
+        view,
         transfer,
         catalog,
         doctor,
