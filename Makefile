@@ -26,7 +26,7 @@ env-demo:
 	@sh scripts/install local report view parquet
 
 env-test:
-	@sh scripts/install dev local report view parquet
+	@sh scripts/install dev formats local report view parquet
 
 env-all: env-test
 	@sh scripts/install browser

@@ -8,6 +8,7 @@ from typing import Any
 
 from vervet.errors import MissingPart, UserError, VervetError
 from vervet.reports.html import data_block, environment, readout, source, styles
+from vervet.reports.page import Page
 from vervet.version import __version__
 from vervet.viewer import pages
 from vervet.viewer.guard import App, Guard
@@ -102,7 +103,7 @@ def _environment(shelf: Shelf) -> Any:
     env = environment("vervet.viewer", "vervet.reports")
     env.globals |= {"address": pages.address, "shelf": shelf, "version": __version__}
     env.filters["flat"] = lambda text: text.replace("\n", " ⏎ ").replace("\t", " ")
-    env.globals |= {"readout": lambda page: data_block(readout(page)), "clock": _clock, "points": _points}
+    env.globals |= {"readout": _readout, "clock": _clock, "points": _points}
     return env
 
 
@@ -114,3 +115,8 @@ def _clock(at: float) -> str:
 def _points(difference: float) -> str:
     """A difference of two shares in points, with its sign."""
     return f"{100 * difference:+.1f}".replace("-", "\u2212")
+
+
+def _readout(page: Page) -> str:
+    """The curves as the chart's script reads them."""
+    return data_block(readout(page))
