@@ -13,6 +13,7 @@ from vervet.api.costing import Rates, cost
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
+from vervet.api.reproducing import reproduce_paper
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
 from vervet.api.selecting import select
 from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
@@ -44,6 +45,7 @@ __all__ = [
     "plan",
     "probe",
     "report",
+    "reproduce_paper",
     "resume",
     "run",
     "sample",
