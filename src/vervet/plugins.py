@@ -42,6 +42,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "verifiers": {
         "exact": "vervet.verifiers.exact:Exact",
+        "math": "vervet.verifiers.math:Math",
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
         "regex": "vervet.verifiers.regex:Regex",
