@@ -41,6 +41,7 @@ def application() -> typer.Typer:
         show,
         transfer,
         verify,
+        view,
     )
 
     app = typer.Typer(
@@ -65,6 +66,7 @@ def application() -> typer.Typer:
         cost,
         select,
         report,
+        view,
         reproduce,
         transfer,
         catalog,
