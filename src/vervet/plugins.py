@@ -23,6 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
         "humaneval": "vervet.tasks.humaneval:HumanEval",
         "gsm8k": "vervet.tasks.gsm8k:Gsm8k",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
+        "math": "vervet.tasks.math:CompetitionMath",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
