@@ -21,6 +21,7 @@ from vervet.errors import BadOption, MissingPart, UnknownName, UserError, bounda
 TABLES: dict[str, dict[str, str]] = {
     "tasks": {
         "humaneval": "vervet.tasks.humaneval:HumanEval",
+        "codecontests": "vervet.tasks.codecontests:CodeContests",
         "gsm8k": "vervet.tasks.gsm8k:Gsm8k",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
         "math": "vervet.tasks.math:CompetitionMath",
@@ -47,6 +48,7 @@ TABLES: dict[str, dict[str, str]] = {
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
         "regex": "vervet.verifiers.regex:Regex",
+        "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
     },
     "policies": {"fixed": "vervet.policies.fixed:Fixed"},
     "executors": {"local": "vervet.executors.local:Local"},
