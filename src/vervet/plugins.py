@@ -42,6 +42,7 @@ TABLES: dict[str, dict[str, str]] = {
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
         "regex": "vervet.verifiers.regex:Regex",
+        "rocq": "vervet.verifiers.rocq:Rocq",
     },
     "policies": {"fixed": "vervet.policies.fixed:Fixed"},
     "executors": {"local": "vervet.executors.local:Local"},

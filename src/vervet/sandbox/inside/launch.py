@@ -74,9 +74,9 @@ def _server(name: str) -> Callable[..., NoReturn]:
     """What PID 1 does. Imported here, while our own files can still be seen, and only where it is needed."""
     if name == "functions":
         return zygote.serve
-    from vervet.sandbox.inside import programs
+    from vervet.sandbox.inside import programs, session
 
-    return programs.serve
+    return session.serve if name == "session" else programs.serve
 
 
 def _one_line(error: BaseException) -> str:
@@ -113,7 +113,8 @@ class Container:
 
     def __init__(self, config: dict[str, Any], sockets: dict[str, socket.socket]) -> None:
         self._isolated = config["kind"] == "namespaces"
-        self._programs = config["serves"] == "programs"
+        self._programs = config["serves"] in ("programs", "session")
+        self._shown = list(config["shown"])
         self._serve = _server(config["serves"])
         self._sockets = sockets
         self._parent = os.getppid()
@@ -179,7 +180,7 @@ class Container:
                 wire.send(self._gate, b'"map"')
                 wire.receive(self._gate)
                 _become_root()
-            root.build(root.interpreter_paths(), [root.BOX] if self._programs else [])
+            root.build([*root.interpreter_paths(), *self._shown], [root.BOX] if self._programs else [])
             flags = _NAMESPACES | linux.CLONE_PARENT
             pid, _ = linux.clone(flags | (linux.CLONE_NEWUSER | linux.CLONE_NEWNS if powerful else 0))
             if pid == 0:

@@ -47,6 +47,10 @@ class Job:
     disk_mb: int
     files: dict[str, bytes]
     stdin: bytes
+    shown: list[str] = field(default_factory=list)
+    # paths of the host that its container shows besides the system's
+    environment: dict[str, str] = field(default_factory=dict)
+    # variables besides HOME, TMPDIR, PATH and LANG, or instead of them
 
 
 @dataclass
@@ -170,9 +174,9 @@ def _child(job: Job, setup: Setup, uid: int, folder: str, fds: tuple[int, int, i
         elif setup.isolated:
             linux.drop_capabilities()
         home, temporary = (f"{folder}/{name}" for name in _FOLDERS)
-        environment = {"HOME": home, "TMPDIR": temporary, "PATH": _PATH, "LANG": "C.UTF-8"}
+        environment = {"HOME": home, "TMPDIR": temporary, "PATH": _PATH, "LANG": "C.UTF-8", **job.environment}
         if setup.isolated:
-            rules = [(p, landlock.READ | landlock.EXECUTE) for p in (*_SHOWN, *_interpreter_folders())]
+            rules = [(p, landlock.READ | landlock.EXECUTE) for p in (*_SHOWN, *_interpreter_folders(), *job.shown)]
             landlock.restrict([*rules, ("/dev", landlock.READ | landlock.WRITE_FILE), (folder, landlock.WRITE_TREE)])
             linux.load_seccomp(seccomp.program_filter())
         else:
