@@ -27,6 +27,7 @@ _HOME = {
     "VervetError": "vervet.errors",
     "arun": "vervet.api",
     "compare": "vervet.api",
+    "cost": "vervet.api",
     "coverage": "vervet.api",
     "export": "vervet.api",
     "fit": "vervet.api",
@@ -40,6 +41,7 @@ _HOME = {
     "resume": "vervet.api",
     "run": "vervet.api",
     "sample": "vervet.api",
+    "select": "vervet.api",
     "verify": "vervet.api",
 }
 """Public name -> the module that defines it."""
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         Run,
         arun,
         compare,
+        cost,
         coverage,
         export,
         fit,
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
         resume,
         run,
         sample,
+        select,
         verify,
     )
     from vervet.errors import TooFewSamples, VervetError
@@ -80,6 +84,7 @@ __all__ = [
     "__version__",
     "arun",
     "compare",
+    "cost",
     "coverage",
     "export",
     "fit",
@@ -93,6 +98,7 @@ __all__ = [
     "resume",
     "run",
     "sample",
+    "select",
     "verify",
 ]
 

@@ -9,10 +9,12 @@ twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is
 """
 
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
+from vervet.api.costing import Rates, cost
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
+from vervet.api.selecting import select
 from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
@@ -20,6 +22,7 @@ from vervet.ledger.formats import Imported
 __all__ = [
     "Exported",
     "Imported",
+    "Rates",
     "Run",
     "Verified",
     "Watch",
@@ -28,6 +31,7 @@ __all__ = [
     "averify",
     "check_ledger",
     "compare",
+    "cost",
     "coverage",
     "doctor",
     "export",
@@ -43,6 +47,7 @@ __all__ = [
     "resume",
     "run",
     "sample",
+    "select",
     "show_task",
     "sources",
     "verify",

@@ -23,8 +23,6 @@ What it does NOT stop:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from vervet.errors import BadOption
 from vervet.protocols import Sandbox
 from vervet.sandbox._capabilities import Capabilities, Layer, capabilities
@@ -40,22 +38,15 @@ def resolve(kind: str) -> str:
     return "namespaces" if kind == "auto" else kind
 
 
-def open_sandbox(
-    kind: str = "auto",
-    *,
-    memory_mb: int = 512,
-    shown: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-) -> Sandbox:
+def open_sandbox(kind: str = "auto", *, memory_mb: int = 512) -> Sandbox:
     """A sandbox for whole programs; it starts with its first job, which raises MissingPart where it cannot.
 
-    Args: memory_mb: the largest memory limit that its jobs will have.  shown: absolute paths of the host that programs may
-    read besides the system's.  environment: variables besides HOME, TMPDIR, PATH and LANG, or instead of them.
+    Args: memory_mb: the largest memory limit that its jobs will have.
     Raises: BadOption.
     """
     from vervet.sandbox.programs import ProgramSandbox  # noqa: PLC0415  keeps `import vervet.sandbox` light
 
-    return ProgramSandbox(resolve(kind), memory_mb, shown=shown, environment=environment)
+    return ProgramSandbox(resolve(kind), memory_mb)
 
 
 __all__ = ["KINDS", "Capabilities", "Layer", "capabilities", "open_sandbox", "resolve"]

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from vervet.errors import MissingPart
 from vervet.protocols import Limits
@@ -49,22 +49,23 @@ class Session:
         *,
         shown: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        files: Mapping[str, bytes] | None = None,
     ) -> Session:
         """Start a program in a container of its own.
 
         Args: isolation: "namespaces" or "none"; shown: absolute paths of the host that it may read besides the system's;
-        environment: variables besides HOME, TMPDIR, PATH and LANG, or instead of them.
+        environment: variables besides HOME, TMPDIR, PATH and LANG, or instead of them; files: name -> content, in the folder
+        where it starts.
         Raises: MissingPart where no container can be made or the program cannot be started.
         """
         container = await Container.start("session", isolation, limits.memory_mb, shown=shown)
         folder = tempfile.mkdtemp(prefix="vervet-box-") if isolation == "none" else ""
         session = cls(container, folder)
-        first = wire.pack(folder.encode()) if folder else b""
-        head = {"argv": list(argv), "names": [], "shown": list(shown), "environment": dict(environment or {})}
+        given = dict(files or {})
+        job = {"argv": list(argv), "memory_mb": limits.memory_mb, "disk_mb": limits.disk_mb, "shown": list(shown)}
+        job |= {"environment": dict(environment or {}), "folder": folder, "files": list(given)}
         try:
-            await container.send(
-                "control", first + wire.pack(json.dumps(head | asdict(limits)).encode()) + wire.pack(b"")
-            )
+            await container.send("control", b"".join(map(wire.pack, (json.dumps(job).encode(), *given.values()))))
             begun = await container.frames["control"].receive()
         except BaseException as error:
             await session.aclose()
