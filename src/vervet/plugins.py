@@ -22,6 +22,7 @@ TABLES: dict[str, dict[str, str]] = {
     "tasks": {
         "humaneval": "vervet.tasks.humaneval:HumanEval",
         "gsm8k": "vervet.tasks.gsm8k:Gsm8k",
+        "minif2f": "vervet.tasks.minif2f:MiniF2F",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
     },
     "samplers": {
@@ -39,6 +40,7 @@ TABLES: dict[str, dict[str, str]] = {
         "fake": "vervet.samplers.fake:Fake",
         "local": "vervet.samplers.local:Local",
         "replay": "vervet.samplers.replay:Replay",
+        "tactics": "vervet.samplers.tactics:Tactics",
     },
     "verifiers": {
         "exact": "vervet.verifiers.exact:Exact",

@@ -116,6 +116,8 @@ class Container:
     def __init__(self, config: dict[str, Any], sockets: dict[str, socket.socket]) -> None:
         self._isolated = config["kind"] == "namespaces"
         self._programs = config["serves"] in ("programs", "session")
+        self._session = config["serves"] == "session"
+        # then the program is PID 1's own child; there is no runner between them
         self._shown = list(config["shown"])
         self._serve = _server(config["serves"])
         self._sockets = sockets
@@ -237,7 +239,10 @@ class Container:
         try:
             question = json.loads(wire.receive(self._watch))
             trees = question["tree"]
-            pids = _programs(self._pid) if trees else _host_pids(self._pid, question["pids"], self._isolated)
+            if trees:
+                pids = _children(self._pid) if self._session else _programs(self._pid)
+            else:
+                pids = _host_pids(self._pid, question["pids"], self._isolated)
             wire.send(self._watch, json.dumps(account(pids, tree=question["tree"])).encode())
         except wire.Closed:
             return False
