@@ -24,6 +24,7 @@ TABLES: dict[str, dict[str, str]] = {
         "gsm8k": "vervet.tasks.gsm8k:Gsm8k",
         "minif2f": "vervet.tasks.minif2f:MiniF2F",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
+        "math": "vervet.tasks.math:CompetitionMath",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
@@ -44,6 +45,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "verifiers": {
         "exact": "vervet.verifiers.exact:Exact",
+        "math": "vervet.verifiers.math:Math",
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
         "regex": "vervet.verifiers.regex:Regex",

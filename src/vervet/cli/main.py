@@ -24,6 +24,7 @@ BUG, INTERRUPTED, DOES_NOT_PARSE, BAD_VALUE = 70, 130, 2, 1
 def application() -> typer.Typer:
     """All commands."""
     from vervet.cli import (
+        audit,
         catalog,
         compare,
         cost,
@@ -35,11 +36,13 @@ def application() -> typer.Typer:
         plan,
         probe,
         report,
+        reproduce,
         run,
         select,
         show,
         transfer,
         verify,
+        view,
     )
 
     app = typer.Typer(
@@ -55,6 +58,7 @@ def application() -> typer.Typer:
     for module in (
         run,
         verify,
+        audit,
         show,
         coverage,
         fit,
@@ -64,6 +68,8 @@ def application() -> typer.Typer:
         cost,
         select,
         report,
+        view,
+        reproduce,
         transfer,
         catalog,
         doctor,
