@@ -8,6 +8,7 @@
 twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is drawn again.
 """
 
+from vervet.api.audit import Audit, aaudit, audit
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
 from vervet.api.costing import Rates, cost
 from vervet.api.existing import Run, open_run
@@ -22,14 +23,17 @@ from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
 __all__ = [
+    "Audit",
     "Exported",
     "Imported",
     "Rates",
     "Run",
     "Verified",
     "Watch",
+    "aaudit",
     "aresume",
     "arun",
+    "audit",
     "averify",
     "check_ledger",
     "compare",

@@ -24,6 +24,7 @@ BUG, INTERRUPTED, DOES_NOT_PARSE, BAD_VALUE = 70, 130, 2, 1
 def application() -> typer.Typer:
     """All commands."""
     from vervet.cli import (
+        audit,
         catalog,
         compare,
         cost,
@@ -57,6 +58,7 @@ def application() -> typer.Typer:
     for module in (
         run,
         verify,
+        audit,
         show,
         coverage,
         fit,
