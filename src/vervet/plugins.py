@@ -23,6 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
         "humaneval": "vervet.tasks.humaneval:HumanEval",
         "codecontests": "vervet.tasks.codecontests:CodeContests",
         "gsm8k": "vervet.tasks.gsm8k:Gsm8k",
+        "minif2f": "vervet.tasks.minif2f:MiniF2F",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
         "math": "vervet.tasks.math:CompetitionMath",
     },
@@ -41,6 +42,7 @@ TABLES: dict[str, dict[str, str]] = {
         "fake": "vervet.samplers.fake:Fake",
         "local": "vervet.samplers.local:Local",
         "replay": "vervet.samplers.replay:Replay",
+        "tactics": "vervet.samplers.tactics:Tactics",
     },
     "verifiers": {
         "exact": "vervet.verifiers.exact:Exact",
@@ -48,6 +50,7 @@ TABLES: dict[str, dict[str, str]] = {
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
         "regex": "vervet.verifiers.regex:Regex",
+        "rocq": "vervet.verifiers.rocq:Rocq",
         "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
     },
     "policies": {"fixed": "vervet.policies.fixed:Fixed"},

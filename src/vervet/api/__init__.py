@@ -14,10 +14,11 @@ from vervet.api.costing import Rates, cost
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
+from vervet.api.reporting import report
 from vervet.api.reproducing import reproduce_paper
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
 from vervet.api.selecting import select
-from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
+from vervet.api.statistics import compare, coverage, fit, forecast, plan, sources
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
