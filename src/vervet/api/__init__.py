@@ -14,6 +14,7 @@ from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
+from vervet.api.scoring import Scored, ascore, score
 from vervet.api.selecting import select
 from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
 from vervet.api.transfer import Exported, export, import_samples
@@ -24,10 +25,12 @@ __all__ = [
     "Imported",
     "Rates",
     "Run",
+    "Scored",
     "Verified",
     "Watch",
     "aresume",
     "arun",
+    "ascore",
     "averify",
     "check_ledger",
     "compare",
@@ -47,6 +50,7 @@ __all__ = [
     "resume",
     "run",
     "sample",
+    "score",
     "select",
     "show_task",
     "sources",
