@@ -24,6 +24,7 @@ BUG, INTERRUPTED, DOES_NOT_PARSE, BAD_VALUE = 70, 130, 2, 1
 def application() -> typer.Typer:
     """All commands."""
     from vervet.cli import (
+        audit,
         catalog,
         compare,
         cost,
@@ -35,12 +36,14 @@ def application() -> typer.Typer:
         plan,
         probe,
         report,
+        reproduce,
         run,
         score,
         select,
         show,
         transfer,
         verify,
+        view,
     )
 
     app = typer.Typer(
@@ -56,6 +59,7 @@ def application() -> typer.Typer:
     for module in (
         run,
         verify,
+        audit,
         show,
         coverage,
         fit,
@@ -66,6 +70,8 @@ def application() -> typer.Typer:
         score,
         select,
         report,
+        view,
+        reproduce,
         transfer,
         catalog,
         doctor,
