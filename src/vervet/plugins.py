@@ -55,6 +55,12 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "policies": {"fixed": "vervet.policies.fixed:Fixed"},
     "executors": {"local": "vervet.executors.local:Local"},
+    "scorers": {
+        "judge": "vervet.scorers.judge:Judge",
+        "served": "vervet.scorers.served:Served",
+        "hf": "vervet.scorers.hf:SequenceClassifier",
+        "logprob": "vervet.scorers.logprob:MeanLogProbability",
+    },
     "selectors": {
         "majority": "vervet.selectors.majority:Majority",
         "weighted-majority": "vervet.selectors.majority:WeightedMajority",
