@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from vervet.sandbox.programs import ProgramSandbox
 
 ANSWER, CHECK = "answer.txt", "check.json"
 _MARKS = {"{answer}": ANSWER, "{check}": CHECK}
+_SHOWN = ("/usr", "/bin", sys.base_prefix)
+# what a program in the sandbox sees of this machine
 _LARGEST = 8 << 20
 # bytes of a file that is copied in
 
@@ -94,7 +97,7 @@ def _collect(words: Sequence[str]) -> tuple[tuple[str, ...], dict[str, bytes]]:
     files: dict[str, bytes] = {}
     for word in words:
         path = Path(word)
-        if path.is_absolute() and path.parts[1:2] in (("usr",), ("bin",)):
+        if path.is_absolute() and any(path.is_relative_to(folder) for folder in _SHOWN):
             argv.append(word)
         elif ("/" in word or "." in word or argv) and path.is_file():
             if path.name in files or path.name in _MARKS.values():
@@ -114,7 +117,9 @@ def _interpreter(word: str, content: bytes) -> list[str]:
     """What a script's first line names: copied files cannot be executed themselves. Raises: BadOption."""
     first = content.partition(b"\n")[0]
     if not first.startswith(b"#!"):
-        raise BadOption(f"-V command: {word} does not begin with #!: write the program that runs it before it")
+        raise BadOption(
+            f"-V command: {word} does not begin with #!: write the program that runs it before it, or install it below /usr"
+        )
     return shlex.split(first[2:].decode("utf-8", "replace"))
 
 

@@ -2,9 +2,9 @@
 
     --verifier judge -V model=openai/NAME
 
-The judge sees the question, the reference where there is one, and the answer between marks that nobody could know before. It has to
-end with a line that holds such a mark; without that line the verdict is UNKNOWN. An answer that forges the line does not know
-the mark, but a judge can still be talked into writing it: `vervet audit` tries.
+The judge sees the question, the reference where there is one, and the answer between marks that nobody could know before.
+It has to end with a line that holds such a mark; without that line the verdict is UNKNOWN. An answer that forges the line
+does not know the mark, but a judge can still be talked into writing it: `vervet audit` tries.
 
 Check: {"expected": optional, "rubric": optional, "question": optional}.
 """
@@ -52,7 +52,7 @@ class Judge:
         max_tokens: int = 512,
         max_in_flight: int = 8,
     ) -> None:
-        """Args: model: provider/name; base_url: its server; votes: opinions an answer, the majority decides, a tie is UNKNOWN."""
+        """Args: model: provider/name; base_url: its server; votes: opinions an answer, a tie is UNKNOWN."""
         if votes < 1 or max_tokens < 1 or temperature < 0 or max_in_flight < 1:
             raise BadOption("votes, max_tokens and max_in_flight are 1 or more, temperature 0 or more")
         if votes > 1 and temperature == 0:
@@ -139,7 +139,9 @@ def _shown(problem: Problem, answer: str, mark: str) -> str:
     parts = [f"Question:\n{question}"] if question else []
     parts += [f"A right answer, for your eyes only:\n{expected}"] if expected else []
     parts += [f"How to judge:\n{rubric}"] if rubric else []
-    return "\n\n".join([*parts, f"BEGIN {mark}\n{answer[:_LONGEST]}\nEND {mark}", f"End with {mark} PASS or {mark} FAIL."])
+    return "\n\n".join(
+        [*parts, f"BEGIN {mark}\n{answer[:_LONGEST]}\nEND {mark}", f"End with {mark} PASS or {mark} FAIL."]
+    )
 
 
 def _decide(texts: Sequence[str], mark: str) -> Verdict:
