@@ -83,4 +83,4 @@ def _half_width(gap: FloatArray, level: float) -> float:
     if problems < 2:
         return float(unseen)
     spread = float(stdtrit(problems - 1, 0.5 + level / 2)) * float(gap.std(ddof=1)) / problems**0.5
-    return max(spread, float(unseen))
+    return float(max(spread, unseen))
