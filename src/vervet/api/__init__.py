@@ -14,10 +14,12 @@ from vervet.api.costing import Rates, cost
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
+from vervet.api.reporting import report
 from vervet.api.reproducing import reproduce_paper
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
+from vervet.api.scoring import Scored, ascore, score
 from vervet.api.selecting import select
-from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
+from vervet.api.statistics import compare, coverage, fit, forecast, plan, sources
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
@@ -27,11 +29,13 @@ __all__ = [
     "Imported",
     "Rates",
     "Run",
+    "Scored",
     "Verified",
     "Watch",
     "aaudit",
     "aresume",
     "arun",
+    "ascore",
     "audit",
     "averify",
     "check_ledger",
@@ -53,6 +57,7 @@ __all__ = [
     "resume",
     "run",
     "sample",
+    "score",
     "select",
     "show_task",
     "sources",
