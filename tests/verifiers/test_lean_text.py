@@ -10,14 +10,14 @@ from vervet.verifiers import _lean_text as text
 from vervet.verifiers._lean_drivers import Message, Report
 from vervet.verifiers.lean import Lean, decide
 
-SOURCE = "import Mathlib\n\nopen Real\n\ntheorem t\n  (x : Nat) (h : ∃ y : Nat, x = y) :\n  x = {n : Nat | n = 1}.ncard := by sorry"
+SOURCE = "import Mathlib\n\nopen Real\n\ntheorem t\n  (x : Nat) (h : ∃ y : Nat, x = y) :\n  x = {n : Nat | n = 1}.a := by sorry"
 
 
 def test_a_statement_is_taken_apart_at_the_colon_outside_brackets():
     found = text.statement(SOURCE)
     assert found is not None
     assert (found.header, found.name) == ("import Mathlib\n\nopen Real", "t")
-    assert found.proposition("p") == "def p : Prop := ∀ (x : Nat) (h : ∃ y : Nat, x = y), (x = {n : Nat | n = 1}.ncard)"
+    assert found.proposition("p") == "def p : Prop := ∀ (x : Nat) (h : ∃ y : Nat, x = y), (x = {n : Nat | n = 1}.a)"
     plain = text.statement("theorem t : 1 = 1 := sorry")
     assert plain is not None
     assert plain.proposition("p") == "def p : Prop := (1 = 1)"
