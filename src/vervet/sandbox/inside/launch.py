@@ -41,9 +41,13 @@ _FIRST_HOST_UID = 0x70000000
 # far above what people and services use; 256 containers side by side get ranges of their own
 
 
-def main() -> int:
-    """Run one container. `argv[1]` is JSON: kind, and the numbers of the sockets `life control code tests`."""
-    config = json.loads(sys.argv[1])
+def main(text: str) -> int:
+    """Run one container.
+
+    Args: text: JSON: kind, what it serves, and the numbers of the sockets `life control code tests`. The kind
+    "namespaces" makes a container, "engine" is in one that somebody else made, "none" does without.
+    """
+    config = json.loads(text)
     os.environ.clear()
     sockets = {n: _socket(config["fds"][n]) for n in ("life", "control", "code", "tests")}
     null = os.open(os.devnull, os.O_RDWR)
@@ -114,21 +118,22 @@ class Container:
     """The launcher's side of one container."""
 
     def __init__(self, config: dict[str, Any], sockets: dict[str, socket.socket]) -> None:
-        self._isolated = config["kind"] == "namespaces"
+        self._namespaces = config["kind"] == "namespaces"
+        self._isolated = config["kind"] != "none"
         self._programs = config["serves"] == "programs"
         self._serve = _server(config["serves"])
         self._sockets = sockets
         self._parent = os.getppid()
-        self._group = cgroups.Group(config["memory_mb"]) if self._isolated else None
+        self._group = cgroups.Group(config["memory_mb"]) if self._namespaces else None
         self._watch, self._inner = socket.socketpair()
         self._go, self._gate = socket.socketpair()
         self._pid = 0
         self._pidfd = -1
-        self._many_uids = False
+        self._many_uids = config["kind"] == "engine"
 
     def start(self) -> None:
         """Fork the container's PID 1. Raises: OSError that names the step."""
-        if not self._isolated:
+        if not self._namespaces:
             linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
             self._pid = os.fork()
             if self._pid == 0:
@@ -202,13 +207,13 @@ class Container:
                 sock.close()
             message = json.loads(wire.receive(self._gate))
             self._gate.close()
-            if self._isolated:
+            if self._namespaces:
                 _become_root()
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-            if self._isolated:
+            if self._namespaces:
                 socket.sethostname("vervet")
             names = ("control", "code", "tests")
-            setup = zygote.Setup(self._isolated, message["many_uids"])
+            setup = zygote.Setup(self._isolated, message["many_uids"], self._namespaces)
             self._serve(setup, self._inner, *(self._sockets[n] for n in names))
         except BaseException as error:
             try:
@@ -236,7 +241,7 @@ class Container:
         try:
             question = json.loads(wire.receive(self._watch))
             trees = question["tree"]
-            pids = _programs(self._pid) if trees else _host_pids(self._pid, question["pids"], self._isolated)
+            pids = _programs(self._pid) if trees else _host_pids(self._pid, question["pids"], self._namespaces)
             wire.send(self._watch, json.dumps(account(pids, tree=question["tree"])).encode())
         except wire.Closed:
             return False
@@ -248,7 +253,7 @@ class Container:
         except ProcessLookupError:
             pass
         os.waitpid(self._pid, 0)
-        if not self._isolated:
+        if not self._namespaces:
             _adopted_end()
         if self._group is not None:
             self._group.remove()
@@ -404,4 +409,4 @@ def _listdir(path: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))
