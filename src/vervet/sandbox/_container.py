@@ -47,16 +47,20 @@ class Container:
         memory_mb: int,
         launcher: Sequence[str] | None = None,
         disk_mb: int = 16,
+        shown: Sequence[str] = (),
     ) -> Container:
-        """Make a container that serves "functions" or "programs". Raises: MissingPart with the reason.
+        """Make a container that serves "functions", "programs" or a "session". Raises: MissingPart with the reason.
 
         Args: isolation: "namespaces", "none", "docker" or "docker:IMAGE"; launcher: the interpreter and its options,
-        perhaps behind a program that starts it as somebody else; disk_mb: of an engine's container, for good.
+        perhaps behind a program that starts it as somebody else; disk_mb: of an engine's container, for good; shown:
+        absolute paths of the host that its root shows as well, read-only.
         """
+        kind, _, image = isolation.partition(":")
+        if kind == "docker" and serves == "session":
+            raise MissingPart("a program that is kept needs namespaces of ours: choose --sandbox namespaces")
         pairs = {name: socket.socketpair() for name in _CHANNELS}
         theirs = {name: pair[1] for name, pair in pairs.items()}
-        kind, _, image = isolation.partition(":")
-        config: dict[str, Any] = {"serves": serves, "kind": kind, "memory_mb": memory_mb}
+        config: dict[str, Any] = {"serves": serves, "kind": kind, "memory_mb": memory_mb, "shown": list(shown)}
         process: Process
         try:
             if kind == "docker":
