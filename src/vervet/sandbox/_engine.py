@@ -68,10 +68,13 @@ def _client() -> Any:
         from docker.errors import DockerException  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingPart("--sandbox docker needs a package: pip install 'vervet[docker]'") from error
+    client = None
     try:
-        client = docker.from_env(timeout=60)
+        client = docker.DockerClient(**docker.utils.kwargs_from_env(), timeout=60)
         client.ping()
     except (DockerException, OSError) as error:
+        if client is not None:
+            client.close()
         raise MissingPart(
             "no container engine answers: start Docker, or `podman system service` with DOCKER_HOST at its socket"
             f" ({str(error).splitlines()[0][:200]})"

@@ -359,22 +359,26 @@ def account(pids: list[int], *, tree: bool) -> dict[str, float]:
     """What the kernel knows of processes on this host, seconds.
 
     starved: ready to run while others had the processor; the most starved thread of each process counts, for work
-    waits on the slowest. cpu: processor time, ended children included; counted for whole trees only.
-    Source: /proc/PID/task/TID/schedstat, second number; /proc/PID/stat, fields 14 to 17.
+    waits on the slowest. A wait that is not over is not in there yet: runnable is 1 where a thread is running or waiting
+    for its turn, and then nobody can say that it sleeps. cpu: processor time, ended children included; counted for
+    whole trees only.
+    Source: /proc/PID/task/TID/schedstat, second number; /proc/PID/stat, fields 3 and 14 to 17.
     """
-    todo, starved, ticks = list(pids), 0.0, 0
+    todo, starved, ticks, runnable = list(pids), 0.0, 0, 0.0
     while todo:
         pid = todo.pop()
         delays = [0]
         for thread in _listdir(f"/proc/{pid}/task"):
             text = _read(f"/proc/{pid}/task/{thread}/schedstat")
             delays += [int(text.split()[1])] if text.count(" ") >= 2 else []
+            if _read(f"/proc/{pid}/task/{thread}/stat").rpartition(")")[2][:2] == " R":
+                runnable = 1.0
             if tree:
                 todo += [int(p) for p in _read(f"/proc/{pid}/task/{thread}/children").split()]
         starved += max(delays) / 1e9
         if tree:
             ticks += sum(int(n) for n in _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[11:15])
-    return {"starved": starved, "cpu": ticks / os.sysconf("SC_CLK_TCK")}
+    return {"starved": starved, "runnable": runnable, "cpu": ticks / os.sysconf("SC_CLK_TCK")}
 
 
 def _host_pids(pid_one: int, pids: list[int], isolated: bool) -> list[int]:

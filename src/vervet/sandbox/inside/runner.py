@@ -287,7 +287,7 @@ class Runner:
         known = account(self._watch, [], tree=True)
         if tree.cpu_s + known["cpu"] >= limits.cpu_s:
             return "cpu"
-        if elapsed - known["starved"] >= limits.wall_s:
+        if elapsed - known["starved"] >= limits.wall_s and not known["runnable"]:
             return "wall"
         return "starved" if elapsed >= _STARVED_FACTOR * limits.wall_s else ""
 

@@ -33,6 +33,7 @@ _HELPER_MB = 2048
 _HIGHEST_FD = 64
 _EOF_GRACE_S = 0.25
 # from the end of its socket to the end of the process; longer means that it closed the socket itself
+_LOOK_AGAIN_S = 0.05
 _STARVED_FACTOR = 4
 # a starved candidate gets this many times its wall limit before nothing can be said
 _READING_CPU_S = 0.02
@@ -289,12 +290,13 @@ class Slot:
                 parser.kill()
                 self._killed, self.broken = "cpu", True
             if now >= deadline:
-                waited = account(self._watch, [child.pid, judge.pid, parser.pid])["starved"]
-                if now - start - waited >= wall_s:
+                known = account(self._watch, [child.pid, judge.pid, parser.pid])
+                if now - start - known["starved"] >= wall_s and not known["runnable"]:
                     return "wall", self._end(child)
                 if now - start >= _STARVED_FACTOR * wall_s:
                     return "starved", self._end(child)
-                deadline = min(start + wall_s + waited, start + _STARVED_FACTOR * wall_s)
+                deadline = max(now + _LOOK_AGAIN_S, start + wall_s + known["starved"])
+                deadline = min(deadline, start + _STARVED_FACTOR * wall_s)
             left = min(cpu_s - used, helper_limit - judging, max(0.01, helper_limit - parsing), deadline - now)
         return "tester_gone", b""
 
