@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import struct
 import threading
@@ -68,18 +69,23 @@ def _client() -> Any:
         from docker.errors import DockerException  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingPart("--sandbox docker needs a package: pip install 'vervet[docker]'") from error
-    client = None
     try:
-        client = docker.DockerClient(**docker.utils.kwargs_from_env(), timeout=60)
-        client.ping()
+        _reach()
+        client = docker.from_env(timeout=60)
     except (DockerException, OSError) as error:
-        if client is not None:
-            client.close()
         raise MissingPart(
             "no container engine answers: start Docker, or `podman system service` with DOCKER_HOST at its socket"
             f" ({str(error).splitlines()[0][:200]})"
         ) from error
     return client
+
+
+def _reach() -> None:
+    """Try a local socket: the package leaks one where nobody answers. Raises: OSError."""
+    scheme, _, path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
 
 
 def available() -> str:
