@@ -17,6 +17,7 @@ from vervet.api.probing import probe
 from vervet.api.reporting import report
 from vervet.api.reproducing import reproduce_paper
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
+from vervet.api.scoring import Scored, ascore, score
 from vervet.api.selecting import select
 from vervet.api.statistics import compare, coverage, fit, forecast, plan, sources
 from vervet.api.transfer import Exported, export, import_samples
@@ -28,11 +29,13 @@ __all__ = [
     "Imported",
     "Rates",
     "Run",
+    "Scored",
     "Verified",
     "Watch",
     "aaudit",
     "aresume",
     "arun",
+    "ascore",
     "audit",
     "averify",
     "check_ledger",
@@ -54,6 +57,7 @@ __all__ = [
     "resume",
     "run",
     "sample",
+    "score",
     "select",
     "show_task",
     "sources",
