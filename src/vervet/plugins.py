@@ -45,7 +45,9 @@ TABLES: dict[str, dict[str, str]] = {
         "tactics": "vervet.samplers.tactics:Tactics",
     },
     "verifiers": {
+        "command": "vervet.verifiers.command:Command",
         "exact": "vervet.verifiers.exact:Exact",
+        "judge": "vervet.verifiers.judge:Judge",
         "math": "vervet.verifiers.math:Math",
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",

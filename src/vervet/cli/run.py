@@ -67,6 +67,9 @@ BaseUrl = Annotated[
 Verifier = Annotated[
     str | None, typer.Option("--verifier", help="Judge answers by this verifier.", rich_help_panel=_WORK)
 ]
+VerifierOptions = Annotated[
+    list[str] | None, typer.Option("-V", help="A setting of the verifier, name=value.", rich_help_panel=_WORK)
+]
 Sandbox = Annotated[
     str | None,
     typer.Option(
@@ -106,6 +109,7 @@ def run(
     base_url: BaseUrl = None,
     max_in_flight: MaxInFlight = None,
     verifier: Verifier = None,
+    verifier_option: VerifierOptions = None,
     sandbox: Sandbox = None,
     durability: Durability = None,
     as_json: AsJson = False,
@@ -187,6 +191,7 @@ def _several(values: dict[str, Any], door: str) -> int:
     values["problems"] = _list(values["problems"])
     values["task_options"] = parse_options(values.pop("task_option") or [], "-T")
     values["model_options"] = parse_options(values.pop("model_option") or [], "-M")
+    values["verifier_options"] = parse_options(values.pop("verifier_option", None) or [], "-V")
     if out is not None and len(set(models)) != len(models):
         raise BadOption("the same -m twice: each model has one run")
     done = []
