@@ -107,7 +107,9 @@ class Prober:
         return long[0] == long[1]
 
     async def _confirm_silence(self, *, seeded: bool) -> None:
-        """A model may end at once now and then: only a server that goes on saying nothing has failed."""
+        """A model may have nothing to say to the question: only a server that says nothing to anything has failed."""
+        text = "Write a poem about the sea."
+        self._prompt = (Message("user", text),) if isinstance(self._prompt, tuple) else f"{text}\n\n"
         for first in range(3 if self._silent else 0):
             self._silent = False
             await self._ask(1, seeded=seeded, first=100 + first, more_tokens=TOKENS)
