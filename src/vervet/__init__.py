@@ -27,6 +27,7 @@ _HOME = {
     "VervetError": "vervet.errors",
     "arun": "vervet.api",
     "compare": "vervet.api",
+    "cost": "vervet.api",
     "coverage": "vervet.api",
     "export": "vervet.api",
     "fit": "vervet.api",
@@ -40,6 +41,7 @@ _HOME = {
     "resume": "vervet.api",
     "run": "vervet.api",
     "sample": "vervet.api",
+    "score": "vervet.api",
     "select": "vervet.api",
     "verify": "vervet.api",
 }
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
         Run,
         arun,
         compare,
+        cost,
         coverage,
         export,
         fit,
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
         resume,
         run,
         sample,
+        score,
         select,
         verify,
     )
@@ -82,6 +86,7 @@ __all__ = [
     "__version__",
     "arun",
     "compare",
+    "cost",
     "coverage",
     "export",
     "fit",
@@ -95,6 +100,7 @@ __all__ = [
     "resume",
     "run",
     "sample",
+    "score",
     "select",
     "verify",
 ]
