@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vervet.errors import BadOption
 
 Whole = Field(default=None, ge=1)
-_OPTIONS = ("task_options", "model_options")
+_OPTIONS = ("task_options", "model_options", "verifier_options")
 # merged key by key; written as tables [task] and [model] in a file
 
 
@@ -51,6 +51,8 @@ class Settings(BaseModel):
     # options of the task, -T
     model_options: Mapping[str, Any] = Field(default_factory=dict)
     # options of the sampler, -M
+    verifier_options: Mapping[str, Any] = Field(default_factory=dict)
+    # settings of the verifier, -V
 
     def over(self, below: Settings) -> Settings:
         """These settings where they say something, else those below."""

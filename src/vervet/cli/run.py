@@ -67,10 +67,15 @@ BaseUrl = Annotated[
 Verifier = Annotated[
     str | None, typer.Option("--verifier", help="Judge answers by this verifier.", rich_help_panel=_WORK)
 ]
+VerifierOptions = Annotated[
+    list[str] | None, typer.Option("-V", help="A setting of the verifier, name=value.", rich_help_panel=_WORK)
+]
 Sandbox = Annotated[
     str | None,
     typer.Option(
-        "--sandbox", help="auto, namespaces, or none (no isolation: say it only if you mean it).", rich_help_panel=_WORK
+        "--sandbox",
+        help="auto, namespaces, docker[:IMAGE], or none (no isolation: say it only if you mean it).",
+        rich_help_panel=_WORK,
     ),
 ]
 Durability = Annotated[
@@ -106,6 +111,7 @@ def run(
     base_url: BaseUrl = None,
     max_in_flight: MaxInFlight = None,
     verifier: Verifier = None,
+    verifier_option: VerifierOptions = None,
     sandbox: Sandbox = None,
     durability: Durability = None,
     as_json: AsJson = False,
@@ -187,6 +193,7 @@ def _several(values: dict[str, Any], door: str) -> int:
     values["problems"] = _list(values["problems"])
     values["task_options"] = parse_options(values.pop("task_option") or [], "-T")
     values["model_options"] = parse_options(values.pop("model_option") or [], "-M")
+    values["verifier_options"] = parse_options(values.pop("verifier_option", None) or [], "-V")
     if out is not None and len(set(models)) != len(models):
         raise BadOption("the same -m twice: each model has one run")
     done = []
