@@ -43,7 +43,12 @@ TABLES: dict[str, dict[str, str]] = {
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
         "regex": "vervet.verifiers.regex:Regex",
     },
-    "policies": {"fixed": "vervet.policies.fixed:Fixed"},
+    "policies": {
+        "fixed": "vervet.policies.fixed:Fixed",
+        "first-pass": "vervet.policies.m_passes:FirstPass",
+        "m-passes": "vervet.policies.m_passes:MPasses",
+        "adaptive": "vervet.policies.adaptive:Adaptive",
+    },
     "executors": {"local": "vervet.executors.local:Local"},
 }
 

@@ -9,15 +9,18 @@ twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is
 """
 
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
+from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
+from vervet.api.several import arun_all, run_all
 from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
 __all__ = [
+    "DryRun",
     "Exported",
     "Imported",
     "Run",
@@ -25,11 +28,13 @@ __all__ = [
     "Watch",
     "aresume",
     "arun",
+    "arun_all",
     "averify",
     "check_ledger",
     "compare",
     "coverage",
     "doctor",
+    "dry_run",
     "export",
     "fit",
     "forecast",
@@ -42,6 +47,7 @@ __all__ = [
     "report",
     "resume",
     "run",
+    "run_all",
     "sample",
     "show_task",
     "sources",
