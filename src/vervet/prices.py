@@ -85,11 +85,13 @@ def known(provider: str, model: str, base_urls: Sequence[str] = ()) -> Price | N
     return max(found, key=lambda price: price.cost(1000, 1000))
 
 
-def library_installed() -> bool:
-    """Whether the extra is there."""
+def missing_part(provider: str) -> str:
+    """How to get a price for a provider that charges, "" where there is nothing to install for it."""
     import importlib.util  # noqa: PLC0415
 
-    return importlib.util.find_spec("genai_prices") is not None
+    if provider not in _HOSTED or importlib.util.find_spec("genai_prices") is not None:
+        return ""
+    return "pip install 'vervet[prices]'"
 
 
 def _rates(price: Any) -> tuple[Rates, ...]:

@@ -240,10 +240,10 @@ def price_of(provider: str, name: str, given: Settings, sampler: Sampler) -> Pri
         raise BadOption("--price-cached needs --price-in and --price-out")
     price = prices.known(provider, name, getattr(sampler, "own_urls", ()))
     if price is None and given.budget_usd is not None:
-        install = "" if prices.library_installed() else "pip install 'vervet[prices]', or "
+        install = prices.missing_part(provider)
         raise UserError(
             f"--budget-usd {given.budget_usd:g}: no price is known for {provider}/{name}, so the cap could not hold: "
-            f"{install}give --price-in and --price-out (US dollars per million tokens)"
+            f"{install}{', or ' if install else ''}give --price-in and --price-out (US dollars per million tokens)"
         )
     return price
 

@@ -304,11 +304,11 @@ async def _watched(engine: Engine, parts: Parts, watch: Watch) -> None:
 
 
 def _finished(parts: Parts, engine: Engine) -> Finished:
-    progress, reason = engine.progress, engine.stop.reason or ("budget" if engine.spent else "done")
+    progress, reason = engine.progress, engine.stop.reason or ("budget" if engine.undone else "done")
     _diary(parts.folder, f"{reason}: {progress.stored} samples drawn, {progress.verified} answers verified")
     done = Finished(parts.folder)
     done.seconds, done.verified, done.drawn = progress.seconds, progress.verified, progress.stored
-    done.stopped = "interrupted" if reason == "interrupted" else "budget" if engine.spent else "complete"
+    done.stopped = "interrupted" if reason == "interrupted" else "budget" if engine.undone else "complete"
     done.notices = tuple(progress.notices)
     return done
 

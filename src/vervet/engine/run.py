@@ -147,6 +147,11 @@ class Engine:
         self._drain()
         await self._line.stop()
 
+    @property
+    def undone(self) -> bool:
+        """Whether a budget ended the run before everything was drawn and judged."""
+        return self.spent or (self.stop.reason == "budget" and len(self._line) > 0)
+
     def _drain(self) -> None:
         """Nothing new is sent; what is out may finish."""
         drain = getattr(self.drawing.sampler, "drain", None) if self.drawing else None
@@ -161,7 +166,6 @@ class Engine:
         while True:
             worked = self.progress.seconds
             if most is not None and worked >= most:
-                self.spent = True
                 self.stop.request("budget")
                 most = None
             await self._group.do(partial(self.ledger.set_meta, "worked_s", self._worked_before + worked))
@@ -219,10 +223,14 @@ class Engine:
             return
         stored = read.stored(self.ledger)
         self.progress.stored_before = sum(row.count for row in stored.values())
-        while not self.stop.requested:
+        while True:
             stored = {p: row for p, row in stored.items() if p in self.drawing.prompts and p not in self._hopeless}
             want = await self._want(stored)
-            self.progress.wanted = self.progress.stored + total(stored, want)
+            missing = total(stored, want)
+            self.progress.wanted = self.progress.stored + missing
+            if not missing or self._out_of_time() or self.stop.requested:
+                self.spent |= bool(missing) and (self._out_of_time() or self.stop.reason == "budget")
+                return
             before, refusals = self.progress.stored, self._refusals()
             await self._draw(plan(stored, want, self.drawing.max_n))
             if self.spent or (self.progress.stored == before and self._refusals() == refusals):
@@ -231,6 +239,10 @@ class Engine:
                 # the next wave follows from this one's verdicts, all of them: those that come first are not typical
                 await self._line.idle()
             stored = await self._group.do(lambda: read.stored(self.ledger))
+
+    def _out_of_time(self) -> bool:
+        most = self.drawing.most_seconds if self.drawing else None
+        return most is not None and self.progress.seconds >= most
 
     def _refusals(self) -> int:
         return 0 if self.drawing is None or self.drawing.purse is None else self.drawing.purse.refusals
