@@ -62,7 +62,7 @@ THIRD_PARTIES = {
     "estimate": {"numpy", "scipy"},
 }
 # Where the module's name is not the distribution's.
-MODULE_OF = {"math-verify": "math_verify", "reasoning-gym": "reasoning_gym"}
+MODULE_OF = {"math-verify": "math_verify", "pyyaml": "yaml", "reasoning-gym": "reasoning_gym"}
 
 
 @dataclass(frozen=True)

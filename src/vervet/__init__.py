@@ -40,6 +40,7 @@ _HOME = {
     "resume": "vervet.api",
     "run": "vervet.api",
     "sample": "vervet.api",
+    "select": "vervet.api",
     "verify": "vervet.api",
 }
 """Public name -> the module that defines it."""
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         resume,
         run,
         sample,
+        select,
         verify,
     )
     from vervet.errors import TooFewSamples, VervetError
@@ -93,6 +95,7 @@ __all__ = [
     "resume",
     "run",
     "sample",
+    "select",
     "verify",
 ]
 

@@ -21,6 +21,7 @@ from vervet.errors import BadOption, MissingPart, UnknownName, UserError, bounda
 TABLES: dict[str, dict[str, str]] = {
     "tasks": {
         "humaneval": "vervet.tasks.humaneval:HumanEval",
+        "gsm8k": "vervet.tasks.gsm8k:Gsm8k",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
     },
     "samplers": {
@@ -33,6 +34,8 @@ TABLES: dict[str, dict[str, str]] = {
         "vllm": "vervet.samplers.openai:VLLM",
         "sglang": "vervet.samplers.openai:SGLang",
         "ollama": "vervet.samplers.openai:Ollama",
+        "command": "vervet.samplers.command:Command",
+        "hf": "vervet.samplers.hf:HF",
         "fake": "vervet.samplers.fake:Fake",
         "local": "vervet.samplers.local:Local",
         "replay": "vervet.samplers.replay:Replay",
@@ -50,6 +53,14 @@ TABLES: dict[str, dict[str, str]] = {
         "adaptive": "vervet.policies.adaptive:Adaptive",
     },
     "executors": {"local": "vervet.executors.local:Local"},
+    "selectors": {
+        "majority": "vervet.selectors.majority:Majority",
+        "weighted-majority": "vervet.selectors.majority:WeightedMajority",
+        "best-of-k": "vervet.selectors.single:BestOfK",
+        "verified": "vervet.selectors.majority:Verified",
+        "first": "vervet.selectors.single:First",
+        "oracle": "vervet.selectors.single:Oracle",
+    },
 }
 
 

@@ -78,6 +78,9 @@ class Task(Protocol):
         """
         ...
 
+    # optional:
+    #   recipe: Recipe | None, a published run's number of samples and prompt form, which hold unless the user says others
+
 
 class History(Protocol):
     """The stored samples of another run; `replay` serves them again."""

@@ -14,6 +14,7 @@ from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
+from vervet.api.selecting import select
 from vervet.api.several import arun_all, run_all
 from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
 from vervet.api.transfer import Exported, export, import_samples
@@ -49,6 +50,7 @@ __all__ = [
     "run",
     "run_all",
     "sample",
+    "select",
     "show_task",
     "sources",
     "verify",

@@ -91,7 +91,7 @@ def _bare(model: str) -> _Plan:
         config=_config(IMPORTED, {}, "", model, "completion"),
         meta=_meta(IMPORTED, {}, task) | meta,
         extractor=task.extractor,
-        known=lambda row: (_problem_of(row), ""),
+        known=lambda row: (_problem_of(row), row.prompt),
         find=None,
     )
 

@@ -23,13 +23,18 @@ def import_(
     path: Annotated[
         Path,
         typer.Argument(
-            help="JSONL or Parquet with problem_id, sample_index, text[, answer, correct, score]; or HumanEval's "
-            "task_id, completion."
+            help="JSONL, Parquet or a JSON array with problem_id, sample_index, text[, answer, correct, score], or what "
+            "other tools write, files and folders: see --format."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The new run's folder.")],
     format: Annotated[
-        str | None, typer.Option("--format", help="jsonl, parquet or humaneval. Default: found out.")
+        str | None,
+        typer.Option(
+            "--format",
+            help="parquet, jsonl, humaneval, evalplus, swebench, monkey_business, llmonk, inspect, lm_eval, nemo_skills, "
+            "openai_batch or lists (one row a problem). Default: found out.",
+        ),
     ] = None,
     task: Annotated[
         str | None, typer.Option("--task", help="The task the samples answer, so that `vervet verify` can judge them.")
@@ -77,7 +82,7 @@ def _print(done: Any, task: str | None) -> None:
 
 def export(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
-    format: Annotated[str, typer.Option("--format", help="jsonl, parquet, humaneval or counts.")],
+    format: Annotated[str, typer.Option("--format", help="parquet, jsonl, humaneval, evalplus, swebench or counts.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--output", help="The file to write, - for stdout. Default: beside the run.")
     ] = None,

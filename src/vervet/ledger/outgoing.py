@@ -25,6 +25,7 @@ class Outgoing:
         self._scorers = _scorers(ledger)
         self.score_columns = tuple(self._scorers.values())
         self.with_checks = with_checks
+        self.model = ledger.config.model.removeprefix("imported/")
         self.replaced = 0
 
     def counts(self) -> Counts:

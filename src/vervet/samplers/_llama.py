@@ -13,11 +13,12 @@ Everything here blocks and belongs on one thread. What was learnt about the libr
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,16 +158,24 @@ def require_gpu() -> None:
 
 
 def _library() -> Any:
-    """Import the extra. Its OpenMP spins at barriers by default: with 2 of 2 cores and one other busy process that cost
-    a factor 2 to 5, a short spin costs nothing (measured), and the setting is read once, when the library is loaded."""
+    """Import the extra."""
     require()
+    try:
+        with short_spins():
+            return importlib.import_module("xllamacpp")
+    except ImportError as error:
+        raise MissingPart(f"the extra `local` is installed and does not load ({error}): reinstall xllamacpp") from error
+
+
+@contextlib.contextmanager
+def short_spins() -> Iterator[None]:
+    """For the import of a library that computes with OpenMP, which spins at barriers by default: with 2 of 2 cores and one
+    other busy process that cost a factor 2 to 5, a short spin costs nothing (measured). Read once, when it is loaded."""
     ours = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
     if ours:
         os.environ["GOMP_SPINCOUNT"] = "1000"
     try:
-        return importlib.import_module("xllamacpp")
-    except ImportError as error:
-        raise MissingPart(f"the extra `local` is installed and does not load ({error}): reinstall xllamacpp") from error
+        yield
     finally:
         if ours:
             del os.environ["GOMP_SPINCOUNT"]

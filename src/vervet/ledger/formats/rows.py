@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
@@ -22,7 +23,9 @@ class Head:
     magic: bytes
     # its first 8 bytes
     first: Mapping[str, Any] | None
-    # its first JSON object, where it has any
+    # its first object, where it has any
+    path: Path
+    # the file, for formats that have to look inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Row:
     reasoning: str = ""
     reference: str | None = None
     check: Mapping[str, Any] | None = None
+    prompt: str = ""
+    # what the model was asked, where the file tells
 
 
 Entry = Row | Skipped
@@ -103,6 +108,8 @@ class Run(Protocol):
 
     score_columns: tuple[str, ...]
     with_checks: bool
+    model: str
+    # as the run names it, without its provider where the samples were imported
     replaced: int
     # rows in which a writer had to replace characters that its format cannot hold
 
@@ -134,7 +141,7 @@ class Columns:
         return (self.problem_id, self.text, self.index, *self.correct, *_OTHERS)
 
 
-_OTHERS = ("answer", "score", "finish_reason", "completion_tokens", "seed", "reasoning", "reference", "check")
+_OTHERS = ("answer", "score", "finish_reason", "completion_tokens", "seed", "reasoning", "reference", "check", "prompt")
 PLAIN = Columns()
 
 
@@ -169,6 +176,7 @@ def row_of(where: str, cells: Mapping[str, Any], columns: Columns = PLAIN) -> En
             reasoning=_told(get("reasoning")),
             reference=_words("reference", get("reference")),
             check=_check(get("check")),
+            prompt=_told(get("prompt")),
         )
     except _Wrong as error:
         return Skipped(where, str(error))
