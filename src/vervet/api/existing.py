@@ -108,9 +108,11 @@ class Run:
         chosen = set(self._ledger.meta("chosen", []))
         rows = {p: row for p, row in read.stored(self._ledger).items() if p in chosen}
         name = self.settings().get("policy", "fixed")
-        if name == "fixed" or ":" in name:
-            # a policy of the user's own is code, and code out of a ledger is not run
+        if name == "fixed":
             return sum(max(0, n - row.count) for row in rows.values())
+        if ":" in name:
+            # a policy of the user's own is code, and code out of a ledger is not run: what it wanted last
+            return int(self._ledger.meta("missing", 0))
         policy = build_policy(Settings(n=n, policy=name), dotted=False)
         extractor = self._ledger.meta("extractor", "")
         return total(rows, wanted(self._ledger, policy, list(rows), view(self._ledger).verifier, extractor))

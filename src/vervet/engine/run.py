@@ -112,6 +112,8 @@ class Engine:
     # problem id -> why its remaining samples stay missing
     _worked_before: float = field(init=False, default=0.0)
     # seconds, by earlier invocations
+    missing: int = field(init=False, default=0)
+    # samples that the policy wanted and that were not stored when it was last asked
     spent: bool = field(init=False, default=False)
     # the budget has no room for the next request
 
@@ -178,13 +180,18 @@ class Engine:
             if purse is not None:
                 await purse.flush()
             worked = self._worked_before + self.progress.seconds
-            await self._group.do(lambda: self.ledger.set_meta("worked_s", worked))
+            await self._group.do(lambda: self._keep(worked))
         except StorageError as error:
             self._fail(error)
         finally:
             await self._group.aclose()
             if purse is not None:
                 purse.attach(None)
+
+    def _keep(self, worked: float) -> None:
+        self.ledger.set_meta("worked_s", worked)
+        if self.drawing is not None:
+            self.ledger.set_meta("missing", self.missing)
 
     def _fail(self, error: BaseException) -> None:
         """First failure wins; the rest of the run drains."""
@@ -226,7 +233,7 @@ class Engine:
         while True:
             stored = {p: row for p, row in stored.items() if p in self.drawing.prompts and p not in self._hopeless}
             want = await self._want(stored)
-            missing = total(stored, want)
+            missing = self.missing = total(stored, want)
             self.progress.wanted = self.progress.stored + missing
             if not missing or self._out_of_time() or self.stop.requested:
                 self.spent |= bool(missing) and (self._out_of_time() or self.stop.reason == "budget")

@@ -36,10 +36,20 @@ class Adaptive:
         unsolved = sorted((p for p, row in rows.items() if PASS not in row), key=lambda p: want[p])
         if left <= 0 or not unsolved:
             return want
-        # those that are behind catch up first; all together get a wave
-        level = wave(want[unsolved[0]])
+        # those that are behind catch up first; all together get a wave, a smaller one where the total is near
+        level = _level([want[p] for p in unsolved], wave(want[unsolved[0]]), left)
         for problem in unsolved:
-            more = min(max(0, level - want[problem]), left)
-            want[problem] += more
-            left -= more
+            want[problem] = max(want[problem], level)
+        rest = self._n * len(rows) - sum(want.values())
+        for problem in unsolved[:rest] if level < wave(len(rows[unsolved[0]])) else []:
+            want[problem] += 1
         return want
+
+
+def _level(have: Sequence[int], level: int, left: int) -> int:
+    """The highest level, no higher than `level`, to which `left` samples can raise everybody below it."""
+    low, high = have[0], level
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if sum(max(0, middle - h) for h in have) <= left else (low, middle - 1)
+    return low
