@@ -26,7 +26,7 @@ env-demo:
 	@sh scripts/install local report parquet
 
 env-test:
-	@sh scripts/install dev formats local report parquet
+	@sh scripts/install dev formats local prices report parquet
 
 env-all: env-test
 	@sh scripts/setup-all

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from vervet import plugins, prices
+from vervet.api import dressing
 from vervet.config import Settings, settings
 from vervet.engine.limits import Caps
 from vervet.engine.progress import Progress
@@ -78,6 +79,7 @@ def told(folder: Path, given: Settings) -> Settings:
 def resolve(task_name: str | Path | type[Any], model: str, given: Settings, folder: Path | None, watch: Watch) -> Parts:
     """From names and settings to parts, reading the data set."""
     options = _plain(given.task_options)
+    dress = dressing.take(_task_class(task_name), options)
     task, name = _task(task_name, options)
     with boundary(f"task {name!r}"):
         source, everything = task.source(), list(task.problems())
@@ -97,7 +99,7 @@ def resolve(task_name: str | Path | type[Any], model: str, given: Settings, fold
     chosen = _choose(everything, given)
     config = Config(
         task=name,
-        task_options={k: v for k, v in options.items() if k not in _LOCATION_OPTIONS},
+        task_options={k: v for k, v in options.items() if k not in _LOCATION_OPTIONS} | dress.config(),
         data_fingerprint=source.fingerprint,
         model=model,
         model_options={k: v for k, v in _plain(given.model_options).items() if k not in neutral},
@@ -108,7 +110,7 @@ def resolve(task_name: str | Path | type[Any], model: str, given: Settings, fold
     )
     _refuse_repeats(config.params, given)
     with boundary(f"task {name!r}"):
-        prompts = {p.id: task.prompt(p, form) for p in chosen}
+        prompts = {p.id: dress.on(task.prompt(p, form)) for p in chosen}
     return Parts(
         folder=folder or Path("runs") / _folder_name(config),
         config=config,
@@ -195,6 +197,14 @@ def refuse_imported(folder: Path) -> None:
             f"{folder} was drawn by a program, and none is started because a run folder says so: "
             f"repeat `vervet run TASK -m {model} --out {folder}`"
         )
+
+
+def _task_class(name: str | Path | type[Any]) -> type[Any]:
+    """The class behind a task's name."""
+    if isinstance(name, type):
+        return name
+    known = "jsonl" if str(name).endswith((".jsonl", ".parquet")) else str(name)
+    return plugins.resolve("tasks", known, dotted=True)
 
 
 def _task(name: str | Path | type[Any], options: dict[str, Any]) -> tuple[Task, str]:
