@@ -40,10 +40,20 @@ class Zygote:
 
     def run(self, *arguments: object, kill_after: float | None = None) -> tuple[int, str]:
         """Exit code (-9: killed after so many seconds) and what was said on stderr."""
+        self.start(*arguments, kill_after=kill_after)
+        return self.wait()
+
+    def start(self, *arguments: object, kill_after: float | None = None) -> int:
+        """Begin a run; its process id, for whoever wants to kill it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([[str(a) for a in arguments], kill_after]) + "\n")
         self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def wait(self) -> tuple[int, str]:
+        """Exit code of the run that was begun, and what it said on stderr."""
+        assert self._process.stdout is not None
         code, said = json.loads(self._process.stdout.readline())
         return code, said
 
@@ -62,6 +72,8 @@ def _one(arguments: list[str], kill_after: float | None) -> tuple[int, str]:
         sys.stderr.flush()
         os._exit(code)
     os.close(write)
+    sys.stdout.write(f"{child}\n")
+    sys.stdout.flush()
     ended = os.pidfd_open(child)
     said = b""
     if kill_after is not None and not select.select([ended], [], [], kill_after)[0]:

@@ -20,6 +20,7 @@ from scipy import stats
 
 import vervet
 from tests.helpers import SRC, command, write_problems
+from tests.zygote import Zygote
 from vervet.api import check_ledger
 from vervet.cli.main import execute
 from vervet.errors import BadOption, ServiceError, UserError
@@ -100,40 +101,48 @@ def test_faults_do_not_change_the_distribution_of_answers(tmp_path: Path) -> Non
     kinds = [kind for kind in FAULTS if kind not in ("same", "empty", "hang", "slow")]
     with Server(p=0.3, faults=dict.fromkeys(kinds, 0.2 / len(kinds)), seed=2) as server:
         run = go(server, task, tmp_path / "r", 300, model_options={"max_n": 8})
+    assert_distributed(run, 0.3)
+
+
+def assert_distributed(run: vervet.Run, p: float) -> None:
+    """Right with probability p, else one of four wrong answers with equal chances: chi-square at 1e-6."""
     seen = Counter(
-        int((s.answer or "").strip() or -99) - int(p[1:]) - 1 for p in run.problem_ids() for s in run.samples(p)
+        int((s.answer or "").strip() or -99) - int(q[1:]) - 1 for q in run.problem_ids() for s in run.samples(q)
     )
-    expected = {0: 0.3 * 6000, **dict.fromkeys(range(1, 5), 0.7 / 4 * 6000)}
+    expected = {0: p * seen.total(), **dict.fromkeys(range(1, 5), (1 - p) / 4 * seen.total())}
     assert set(seen) == set(expected)
     assert stats.chisquare([seen[k] for k in expected], list(expected.values())).pvalue > 1e-6
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_killed_ten_times_among_faults_the_run_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    """SIGKILL: paid again at most what was in flight at each kill."""
-    task, kills, in_flight, n = write_problems(tmp_path / "q.jsonl", 50), 10, 16, 200
-    kinds = [kind for kind in FAULTS if kind != "hang"]
-    with Server(faults=dict.fromkeys(kinds, 0.2 / len(kinds)), seed=4, latency_s=0.05, slow_s=0.2) as server:
-        line = command(
+    """SIGKILL at ten moments of the work: exactly n a problem, the answers of a run without faults (a chi-square
+    test at 1e-6), and paid again at most what was in flight at each kill."""
+    task, in_flight, n = write_problems(tmp_path / "q.jsonl", 50), 16, 200
+    kinds = [kind for kind in FAULTS if kind not in ("hang", "same", "empty")]
+    dice, kills = random.Random(time.time_ns()), 0
+    with Zygote() as zygote, Server(faults=dict.fromkeys(kinds, 0.2 / len(kinds)), seed=4, slow_s=0.2, p=0.3) as server:
+        line = [
             "run", task, "-m", "openai/m", "-n", n, "--base-url", server.url, "--out", tmp_path / "r",
             "--max-in-flight", in_flight, "-M", "max_n=4", "-M", "pause=0.02", "-M", "timeout=5", "-M", "probe=false",
-        )  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": str(SRC)}
-        dice, killed = random.Random(time.time_ns()), 0
-        for _ in range(kills):
-            process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(dice.uniform(0.6, 1.6))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=200, check=False)
-        assert done.returncode == 0, done.stderr
-        assert server.paid() <= 10_000 / 4 + server.faulty() + killed * in_flight
+        ]  # fmt: skip
+        server.latency_s = 0.05
+        for _ in range(10):
+            goal = server.paid() + dice.randint(1, 200)
+            process = zygote.start(*line)
+            while server.paid() < goal:
+                time.sleep(0.005)
+            os.kill(process, signal.SIGKILL)
+            kills += zygote.wait()[0] == -signal.SIGKILL
+        assert kills == 10, "each of them in the middle"
+        code, said = zygote.run(*line)
+        assert code == 0, said
+        assert server.paid() <= 10_000 / 4 + server.faulty() + kills * in_flight
     with vervet.open_run(tmp_path / "r") as run:
         assert run.counts().n.tolist() == [n] * 50
         assert all([s.index for s in run.samples(p)] == list(range(n)) for p in run.problem_ids())
+        assert_distributed(run, 0.3)
     assert check_ledger(tmp_path / "r")["faults"] == []
 
 

@@ -113,6 +113,8 @@ class Purse:
         self._group: GroupCommit | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
+        self.wrapping = 0
+        # tokens that samplers allow for beyond a prompt's own bound: names of fields, what else is in a body
         self._stretch = 1.0
         # how much more than its worst case a request has come to
         self.refusals = 0
@@ -129,7 +131,7 @@ class Purse:
 
     def affordable(self, request: Request) -> int:
         """Samples of a request for which there is room once everything in flight is settled; 0: the budget is spent."""
-        base = prompt_bound(request.prompt)
+        base = prompt_bound(request.prompt) + self.wrapping
         low, high = 0, request.n
         while low < high:
             n = (low + high + 1) // 2
@@ -139,6 +141,7 @@ class Purse:
     async def reserve(self, request: Request, n: int, prompt_tokens: int) -> Ticket | None:
         """See `protocols.Purse`. Waits while requests in flight may still leave room."""
         ticket = self._ticket(request, n, prompt_tokens)
+        self.wrapping = max(self.wrapping, prompt_tokens - prompt_bound(request.prompt))
         while not self._closed and self._open and not self._fits(ticket) and self._fits(ticket, final=True):
             place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(place)

@@ -238,9 +238,14 @@ class Engine:
             if not missing or self._out_of_time() or self.stop.requested:
                 self.spent |= bool(missing) and (self._out_of_time() or self.stop.reason == "budget")
                 return
-            before, refusals = self.progress.stored, self._refusals()
+            stored_before, refused_before, charged = self.progress.stored, self._refusals(), self._charged()
             await self._draw(plan(stored, want, self.drawing.max_n))
-            if self.spent or (self.progress.stored == before and self._refusals() == refusals):
+            refused = self._refusals() > refused_before
+            if self.progress.stored == stored_before and not (refused and self._charged() != charged):
+                # what the budget refused may fit in a smaller request, but only once something else was settled
+                self.spent |= refused
+                return
+            if self.spent:
                 return
             if not blind(self.drawing.policy):
                 # the next wave follows from this one's verdicts, all of them: those that come first are not typical
@@ -252,7 +257,13 @@ class Engine:
         return most is not None and self.progress.seconds >= most
 
     def _refusals(self) -> int:
-        return 0 if self.drawing is None or self.drawing.purse is None else self.drawing.purse.refusals
+        purse = self.drawing.purse if self.drawing else None
+        return 0 if purse is None else purse.refusals
+
+    def _charged(self) -> tuple[float, int]:
+        """What the budget was charged so far and what samplers allow for around a prompt: both only ever grow."""
+        purse = self.drawing.purse if self.drawing else None
+        return (0.0, 0) if purse is None else (purse.final.usd + purse.final.tokens, purse.wrapping)
 
     async def _want(self, stored: Mapping[str, read.Stored]) -> Mapping[str, int]:
         assert self.drawing is not None
