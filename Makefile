@@ -23,12 +23,13 @@ help:
 	@sed -n '2,3s/^# *//p' Makefile
 
 env-demo:
-	@sh scripts/install local report parquet
+	@sh scripts/install local report view parquet
 
 env-test:
-	@sh scripts/install dev formats local prices report parquet
+	@sh scripts/install dev formats hub local math prices parquet report
 
 env-all: env-test
+	@sh scripts/install browser
 	@sh scripts/setup-all
 
 # `vervet run` exits 4 when single verdicts stayed UNKNOWN (an overloaded machine): the curve then shows floor and ceiling.

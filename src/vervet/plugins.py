@@ -22,7 +22,9 @@ TABLES: dict[str, dict[str, str]] = {
     "tasks": {
         "humaneval": "vervet.tasks.humaneval:HumanEval",
         "gsm8k": "vervet.tasks.gsm8k:Gsm8k",
+        "minif2f": "vervet.tasks.minif2f:MiniF2F",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
+        "math": "vervet.tasks.math:CompetitionMath",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
@@ -39,12 +41,15 @@ TABLES: dict[str, dict[str, str]] = {
         "fake": "vervet.samplers.fake:Fake",
         "local": "vervet.samplers.local:Local",
         "replay": "vervet.samplers.replay:Replay",
+        "tactics": "vervet.samplers.tactics:Tactics",
     },
     "verifiers": {
         "exact": "vervet.verifiers.exact:Exact",
+        "math": "vervet.verifiers.math:Math",
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
         "regex": "vervet.verifiers.regex:Regex",
+        "rocq": "vervet.verifiers.rocq:Rocq",
     },
     "policies": {
         "fixed": "vervet.policies.fixed:Fixed",

@@ -8,11 +8,14 @@
 twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is drawn again.
 """
 
+from vervet.api.audit import Audit, aaudit, audit
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
+from vervet.api.costing import Rates, cost
 from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
+from vervet.api.reproducing import reproduce_paper
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
 from vervet.api.selecting import select
 from vervet.api.several import arun_all, run_all
@@ -21,18 +24,23 @@ from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
 __all__ = [
+    "Audit",
     "DryRun",
     "Exported",
     "Imported",
+    "Rates",
     "Run",
     "Verified",
     "Watch",
+    "aaudit",
     "aresume",
     "arun",
     "arun_all",
+    "audit",
     "averify",
     "check_ledger",
     "compare",
+    "cost",
     "coverage",
     "doctor",
     "dry_run",
@@ -46,6 +54,7 @@ __all__ = [
     "plan",
     "probe",
     "report",
+    "reproduce_paper",
     "resume",
     "run",
     "run_all",

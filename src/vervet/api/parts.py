@@ -25,7 +25,7 @@ from vervet.tasks.imported import Imported
 BUILT_IN_N = 1
 IMPORTED = "imported"
 # stands for the model, the verifier, and where it is not known the task, of samples that were made elsewhere
-_LOCATION_OPTIONS = ("path", "train")
+_LOCATION_OPTIONS = ("path", "train", "examples")
 # task options that say where data is; what the data is, its fingerprint says
 
 

@@ -35,6 +35,7 @@ from vervet.engine.run import Engine, Judging, Stop, blind
 from vervet.errors import BadOption, RunMismatch, StorageError, boundary
 from vervet.ledger import Extracted, Ledger, read, unsafe_filesystem, verifier_id, view
 from vervet.ledger.spending import lose_abandoned
+from vervet.ledger.usage import WORKED
 from vervet.protocols import Executor, Sampler, Task, Verifier
 from vervet.records import Outcome, fingerprint
 from vervet.version import __version__
@@ -252,6 +253,7 @@ async def go(
     ledger = _open_ledger(parts, watch)
     with contextlib.ExitStack() as stack:
         stack.callback(ledger.close)
+        stack.callback(_note_time, ledger, progress)
         key = _describe(ledger, parts, verifier, siblings)
         _diary(parts.folder, f"vervet {__version__} works on {len(parts.problems)} problems with {parts.config.model}")
         await verifier.aclose()
@@ -311,6 +313,12 @@ def _finished(parts: Parts, engine: Engine) -> Finished:
     done.stopped = "interrupted" if reason == "interrupted" else "budget" if engine.undone else "complete"
     done.notices = tuple(progress.notices)
     return done
+
+
+def _note_time(ledger: Ledger, progress: Progress) -> None:
+    """How long this invocation took, for `vervet cost`. A full disk must not hide what the run has to say."""
+    with contextlib.suppress(StorageError):
+        ledger.log_event(WORKED, {"seconds": round(progress.seconds, 3)})
 
 
 def _diary(folder: Path, line: str) -> None:

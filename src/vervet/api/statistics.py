@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
+
+import numpy as np
 
 from vervet.analysis import compare as comparisons
 from vervet.analysis import fit as fits
@@ -163,7 +164,7 @@ def report(
     from vervet.reports import html  # noqa: PLC0415  an extra
 
     several = [given] if isinstance(given, (Counts, Run, Path, str)) else given
-    subjects = [subject for source in several for subject in _subjects(source, verifier)]
+    subjects = [one for source in several for one in _subjects(source, verifier)]
     if not subjects:
         raise BadData("nothing to report: name a run folder or a table of counts")
     written = html.write(subjects, Path(out), level=level, title=title)
@@ -176,31 +177,57 @@ def report(
 
 def _subjects(source: Source, verifier: str | None) -> Iterable[Subject]:
     if isinstance(source, Run):
-        yield _subject(source, verifier)
+        yield subject(source, verifier)
     elif not isinstance(source, Counts) and Path(source).is_dir():
         for folder in run_folders(Path(source)):
             with Run(folder) as run:
-                yield _subject(run, verifier)
+                yield subject(run, verifier)
     else:
         yield from (Subject(counts=counts) for counts in _counts(source, verifier))
 
 
-def _subject(run: Run, verifier: str | None) -> Subject:
-    """All that a page says about a run."""
+def subject(run: Run, verifier: str | None = None) -> Subject:
+    """All that a page says about a run, from one pass over its ledger. Raises: UserError where that verifier never judged."""
     ledger = run.ledger
     which = view(ledger, verifier)
-    totals, counts = read.facts(ledger, which)
     found = summary(ledger, which)
     names = ("run_seed", "created", "vervet", "data", "task_options", "extractor")
     return Subject(
-        counts=counts,
-        facts=dataclasses.asdict(totals) | {"missing": _missing(run, found)},
+        counts=_counts_of(found, ledger),
+        facts=_facts_of(found, ledger) | {"missing": _missing(run, found)},
         config=run.config,
         told=run.settings(),
         meta={name: value for name in names if (value := ledger.meta(name)) is not None},
         verifier=verifier_of(ledger, which),
         summary=found,
     )
+
+
+def _counts_of(found: Summary, ledger: Ledger) -> Counts:
+    rows = found.problems
+    passed = np.array([p.passed for p in rows], np.int64)
+    decided = passed + np.array([p.failed for p in rows], np.int64)
+    unknown = np.array([p.undecided for p in rows], np.int64)
+    names = [p.problem_id for p in rows]
+    return Counts(names, decided, passed, unknown, ledger.meta("design", "fixed"), str(ledger.folder))
+
+
+def _facts_of(found: Summary, ledger: Ledger) -> dict[str, Any]:
+    """The ledger's Facts by name."""
+    rows = found.problems
+    unknown = sum(g.samples for g in found.verdicts if g.outcome == "UNKNOWN")
+    undecided = sum(p.undecided for p in rows)
+    return {
+        "problems": len(rows),
+        "samples": sum(p.samples for p in rows),
+        "pending": undecided - unknown,
+        "passed": sum(p.passed for p in rows),
+        "failed": sum(p.failed for p in rows),
+        "unknown": unknown,
+        "distinct_answers": sum(p.distinct_answers for p in rows),
+        "truncated": sum(p.truncated for p in rows),
+        "unparsed": sum(p.unparsed for p in rows),
+    } | read.spent(ledger)
 
 
 def _missing(run: Run, found: Summary) -> int:

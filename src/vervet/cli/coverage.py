@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vervet.cli import output
+from vervet.cli.cost import Baselines, crossing_line
 from vervet.cli.output import AsJson, share
 
 
@@ -27,17 +28,22 @@ def coverage(
     ] = None,
     level: Annotated[float, typer.Option("--level", help="Confidence level of the intervals.")] = 0.95,
     verifier: Annotated[str | None, typer.Option("--verifier", help="Count verdicts by this verifier.")] = None,
+    baseline: Baselines = None,
     as_json: AsJson = False,
 ) -> None:
     """Coverage (pass@k) with intervals: the chance that k attempts contain at least one PASS, averaged over problems."""
     from vervet import api
 
     result = api.coverage(sources, k=parse_k(k), level=level, verifier=verifier)
+    crossings = api.cost(sources, baseline=baseline, verifier=verifier).crossings if baseline else ()
     if as_json:
-        output.document(result.to_dict())
+        lines = [{"source": source} | found.to_dict() for source, found in crossings]
+        output.document(result.to_dict() | ({"baselines": lines} if baseline else {}))
         return
     for curve in result.sources:
         _print(curve)
+    for source, found in crossings:
+        output.say(crossing_line(source, found))
 
 
 def parse_k(text: str | None) -> list[int] | None:

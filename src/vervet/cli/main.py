@@ -24,8 +24,10 @@ BUG, INTERRUPTED, DOES_NOT_PARSE, BAD_VALUE = 70, 130, 2, 1
 def application() -> typer.Typer:
     """All commands."""
     from vervet.cli import (
+        audit,
         catalog,
         compare,
+        cost,
         coverage,
         doctor,
         fit,
@@ -34,11 +36,13 @@ def application() -> typer.Typer:
         plan,
         probe,
         report,
+        reproduce,
         run,
         select,
         show,
         transfer,
         verify,
+        view,
     )
 
     app = typer.Typer(
@@ -54,14 +58,18 @@ def application() -> typer.Typer:
     for module in (
         run,
         verify,
+        audit,
         show,
         coverage,
         fit,
         forecast,
         plan,
         compare,
+        cost,
         select,
         report,
+        view,
+        reproduce,
         transfer,
         catalog,
         doctor,

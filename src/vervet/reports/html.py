@@ -47,7 +47,7 @@ def write(subjects: Sequence[Subject], out: Path, level: float = 0.95, title: st
 
 def render(subjects: Sequence[Subject], level: float = 0.95, title: str | None = None) -> str:
     """The page's text."""
-    env = _environment()
+    env = environment("vervet.reports")
     about = page.build(subjects, level, vervet.__version__, title)
     parts = []
     for section in SECTIONS:
@@ -55,15 +55,15 @@ def render(subjects: Sequence[Subject], level: float = 0.95, title: str | None =
         if values is not None:
             body = env.get_template(f"sections/{section.id}.html.j2").render(page=about, **values)
             parts.append((section, body))
-    style, script = _style(env), _source(env, "script.js")
+    style, script = styles(env), source(env, "script.js")
     text: str = env.get_template("page.html.j2").render(
         page=about,
         parts=parts,
         style=style,
         script=script,
         policy=policy(style, script),
-        data=_json(_readout(about)),
-        coverage=_json({"schema": "vervet.coverage/1", "sources": [e.curve.entry() for e in about.entries]}),
+        data=data_block(readout(about)),
+        coverage=data_block({"schema": "vervet.coverage/1", "sources": [e.curve.entry() for e in about.entries]}),
     )
     return text
 
@@ -82,13 +82,17 @@ def _hash(text: str) -> str:
 # ----------------------------------------------------------------------------------------------------- templates
 
 
-def _environment() -> Any:
+def environment(*packages: str) -> Any:
+    """Templates of these packages, the first one's before the others'; what they print is visible and escaped.
+
+    Raises: MissingPart without jinja2.
+    """
     try:
         import jinja2  # noqa: PLC0415  an extra
     except ImportError:
         raise MissingPart("the report needs jinja2: pip install 'vervet[report]'") from None
     env = jinja2.Environment(
-        loader=jinja2.PackageLoader("vervet.reports"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
         autoescape=True,
         finalize=_printable,
         trim_blocks=True,
@@ -112,22 +116,22 @@ def _printable(value: Any) -> Any:
     return visible(value, _LONGEST) if type(value) is str else value
 
 
-def _source(env: Any, name: str) -> str:
+def source(env: Any, name: str) -> str:
     """A template's text as it lies there. Newlines as HTML parsers normalise them, or the hash would not fit."""
     text: str = env.loader.get_source(env, name)[0]
     return text.replace("\r\n", "\n").strip()
 
 
-def _style(env: Any) -> str:
+def styles(env: Any) -> str:
     """The style sheet with the lengths of bars as classes: the policy forbids style attributes."""
     bars = "".join(f".b{i}{{--n:{i / 100:g}}}" for i in range(101))
-    return f"{_source(env, 'style.css')}\n{bars}"
+    return f"{source(env, 'style.css')}\n{bars}"
 
 
 # ---------------------------------------------------------------------------------------------------------- data
 
 
-def _readout(about: page.Page) -> dict[str, Any]:
+def readout(about: page.Page) -> dict[str, Any]:
     """What the script reads: k, and each run's coverage and intervals at it, shares rounded to nine digits."""
     names = ("coverage", "low", "high", "draws_low", "draws_high")
     return {
@@ -142,7 +146,7 @@ def _readout(about: page.Page) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> str:
+def data_block(value: Any) -> str:
     """JSON for a data block: nothing in it can end the block."""
     text = orjson.dumps(_clean(value)).decode()
     for character in "<>&\u2028\u2029":

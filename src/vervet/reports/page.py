@@ -95,11 +95,13 @@ class Page:
         return next((p for p in entry.path if p.k == k), None)
 
 
-def build(subjects: Sequence[Subject], level: float, version: str, title: str | None = None) -> Page:
-    """Estimate every curve. Raises: BadOption for a level outside (0, 1)."""
+def build(
+    subjects: Sequence[Subject], level: float, version: str, title: str | None = None, steps: int = _STEPS
+) -> Page:
+    """Estimate every curve, `steps` places along it. Raises: BadOption for a level outside (0, 1)."""
     curves = [coverage(s.counts, level=level) for s in subjects]
     ends = [_end(s, curve) for s, curve in zip(subjects, curves, strict=True)]
-    grid = _grid([p.k for curve, end in zip(curves, ends, strict=True) for p in curve.points if p.k <= end])
+    grid = _grid([p.k for curve, end in zip(curves, ends, strict=True) for p in curve.points if p.k <= end], steps)
     names = labels(subjects)
     entries = []
     for number, (subject, curve, name, end) in enumerate(zip(subjects, curves, names, ends, strict=True)):
@@ -121,8 +123,8 @@ def _end(subject: Subject, curve: Curve) -> int:
     return max(1, int(np.quantile(subject.counts.n, 0.5, method="lower")), *half)
 
 
-def _grid(ks: list[int]) -> tuple[int, ...]:
-    fine = np.unique(np.rint(np.geomspace(1, max(ks), _STEPS)).astype(np.int64))
+def _grid(ks: list[int], steps: int) -> tuple[int, ...]:
+    fine = np.unique(np.rint(np.geomspace(1, max(ks), steps)).astype(np.int64))
     return tuple(sorted({*ks, *(int(k) for k in fine)}))
 
 

@@ -18,7 +18,7 @@ class HubSet:
     # of the files, shell style: "main/test-*.parquet"
 
 
-def files(wanted: HubSet, revision: str) -> tuple[list[Path], str]:
+def files(wanted: HubSet, revision: str, otherwise: str = "give a file with -T path=FILE") -> tuple[list[Path], str]:
     """The files on disk, in the order of patterns and then of names, and the commit that they are of.
 
     Fetched the first time, by the hub library's own rules (HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE).
@@ -29,7 +29,7 @@ def files(wanted: HubSet, revision: str) -> tuple[list[Path], str]:
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
     except ImportError as error:
         raise MissingPart(
-            f"loading {wanted.repo} needs the hub library: pip install 'vervet[hub]', or give a file with -T path=FILE"
+            f"loading {wanted.repo} needs the hub library: pip install 'vervet[hub]', or {otherwise}"
         ) from error
     try:
         folder = Path(
@@ -39,7 +39,7 @@ def files(wanted: HubSet, revision: str) -> tuple[list[Path], str]:
         why = " ".join(str(error).split())[:200]
         raise ServiceError(
             f"the data set {wanted.repo} ({revision}) could not be fetched from the hub: {why}; "
-            "connect to it and repeat, or give a file with -T path=FILE"
+            f"connect to it and repeat, or {otherwise}"
         ) from error
     found = [path for pattern in wanted.patterns for path in sorted(folder.glob(pattern))]
     if not found:

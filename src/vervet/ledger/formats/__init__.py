@@ -16,7 +16,9 @@ from vervet.errors import BadData, BadOption, UnknownName
 from vervet.ledger.formats import (
     containers,
     counts,
+    dataset,
     evalplus,
+    every_eval_ever,
     humaneval,
     inspect,
     jsonl,
@@ -28,6 +30,7 @@ from vervet.ledger.formats import (
     parquet,
     plain,
     swebench,
+    training,
 )
 from vervet.ledger.formats.rows import Entry, Head, Imported, Row, Run, Skipped
 from vervet.records import PromptForm
@@ -48,6 +51,10 @@ class Format:
     read: Callable[[Path], Iterator[Entry]] | None = None
     write: Callable[[BinaryIO, Run], int] | None = None
     # rows written
+    write_folder: Callable[[Path, Run], int] | None = None
+    # fills an empty folder instead of a file
+    limited: bool = False
+    # heeds `per_problem`
     is_text: bool = True
     # may go to a terminal or a pipe
     folder: Callable[[Path], bool] | None = None
@@ -134,6 +141,22 @@ FORMATS = {
             recognises=lists.recognises_lists,
             read=lists.read_lists,
         ),
+        Format(
+            "dataset",
+            "a folder for datasets.load_dataset and the Hugging Face hub",
+            ".dataset",
+            write_folder=dataset.write,
+            is_text=False,
+        ),
+        Format("sft", "messages of samples that passed", ".sft.jsonl", write=training.write_sft, limited=True),
+        Format(
+            "preferences",
+            "prompt, chosen, rejected",
+            ".preferences.jsonl",
+            write=training.write_preferences,
+            limited=True,
+        ),
+        Format("every_eval_ever", "one record of pass@k", ".every_eval_ever.json", write=every_eval_ever.write),
         Format("counts", "problem_id, n, c, unknown", ".counts.csv", write=counts.write),
     )
 }
@@ -179,8 +202,8 @@ def _recognised_folder(path: Path) -> Format:
 def choose_writer(name: str) -> Format:
     """Raises: UnknownName, BadOption where the format cannot be written."""
     found = _named(name)
-    if found.write is None:
-        raise BadOption(f"--format {name} can be imported only; exported can be {_names('write')}")
+    if found.write is None and found.write_folder is None:
+        raise BadOption(f"--format {name} can be imported only; exported can be {_names('write', 'write_folder')}")
     return found
 
 
@@ -193,8 +216,8 @@ def _named(name: str) -> Format:
     return found
 
 
-def _names(way: str) -> str:
-    return ", ".join(f.name for f in FORMATS.values() if getattr(f, way) is not None)
+def _names(*ways: str) -> str:
+    return ", ".join(f.name for f in FORMATS.values() if any(getattr(f, way) is not None for way in ways))
 
 
 def _refuse_what_is_nothing(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from vervet.records import Counts, Problem, Sample
+from vervet.records import Counts, Params, Problem, Prompt, Sample
 
 LARGEST_INDEX = 9_999_999
 # a sample_index beyond it is something else (a time, a hash), and would make holes that nobody can list
@@ -108,8 +108,15 @@ class Run(Protocol):
 
     score_columns: tuple[str, ...]
     with_checks: bool
+    per_problem: int | None
+    # rows a problem that are wanted at most, for formats that choose
     model: str
     # as the run names it, without its provider where the samples were imported
+    task: str
+    # "" where nobody knows
+    params: Params
+    verifier: str
+    # name of the one behind the outcomes
     replaced: int
     # rows in which a writer had to replace characters that its format cannot hold
 
@@ -122,6 +129,8 @@ class Run(Protocol):
         ...
 
     def counts(self) -> Counts: ...
+
+    def prompt(self, problem_id: str) -> Prompt: ...
 
 
 # ------------------------------------------------------------------------------------------------- cells into rows

@@ -76,9 +76,9 @@ def _server(name: str) -> Callable[..., NoReturn]:
     """What PID 1 does. Imported here, while our own files can still be seen, and only where it is needed."""
     if name == "functions":
         return zygote.serve
-    from vervet.sandbox.inside import programs
+    from vervet.sandbox.inside import programs, session
 
-    return programs.serve
+    return session.serve if name == "session" else programs.serve
 
 
 def _one_line(error: BaseException) -> str:
@@ -115,7 +115,10 @@ class Container:
 
     def __init__(self, config: dict[str, Any], sockets: dict[str, socket.socket]) -> None:
         self._isolated = config["kind"] == "namespaces"
-        self._programs = config["serves"] == "programs"
+        self._programs = config["serves"] in ("programs", "session")
+        self._session = config["serves"] == "session"
+        # then the program is PID 1's own child; there is no runner between them
+        self._shown = list(config["shown"])
         self._serve = _server(config["serves"])
         self._sockets = sockets
         self._parent = os.getppid()
@@ -182,7 +185,7 @@ class Container:
                 wire.send(self._gate, b'"map"')
                 wire.receive(self._gate)
                 _become_root()
-            root.build(root.interpreter_paths(), [root.BOX] if self._programs else [])
+            root.build([*root.interpreter_paths(), *self._shown], [root.BOX] if self._programs else [])
             flags = _NAMESPACES | linux.CLONE_PARENT
             pid, _ = linux.clone(flags | (linux.CLONE_NEWUSER | linux.CLONE_NEWNS if powerful else 0))
             if pid == 0:
@@ -236,7 +239,10 @@ class Container:
         try:
             question = json.loads(wire.receive(self._watch))
             trees = question["tree"]
-            pids = _programs(self._pid) if trees else _host_pids(self._pid, question["pids"], self._isolated)
+            if trees:
+                pids = _children(self._pid) if self._session else _programs(self._pid)
+            else:
+                pids = _host_pids(self._pid, question["pids"], self._isolated)
             wire.send(self._watch, json.dumps(account(pids, tree=question["tree"])).encode())
         except wire.Closed:
             return False
