@@ -221,7 +221,9 @@ def _task(name: str | Path | type[Any], options: dict[str, Any]) -> tuple[Task, 
     return task, name
 
 
-def resolve_task(name: str | type[Any], given: Mapping[str, Any]) -> tuple[Task, str, dict[str, Any], VerifierSpec]:
+def resolve_task(
+    name: str | Path | type[Any], given: Mapping[str, Any]
+) -> tuple[Task, str, dict[str, Any], VerifierSpec]:
     """The task behind a name, its name, its options as plain JSON, and its verifier: for samples that are there already."""
     options = _plain(given)
     task, known = _task(name, options)
