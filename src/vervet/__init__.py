@@ -41,6 +41,7 @@ _HOME = {
     "resume": "vervet.api",
     "run": "vervet.api",
     "sample": "vervet.api",
+    "score": "vervet.api",
     "select": "vervet.api",
     "verify": "vervet.api",
 }
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
         resume,
         run,
         sample,
+        score,
         select,
         verify,
     )
@@ -98,6 +100,7 @@ __all__ = [
     "resume",
     "run",
     "sample",
+    "score",
     "select",
     "verify",
 ]

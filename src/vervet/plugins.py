@@ -21,6 +21,7 @@ from vervet.errors import BadOption, MissingPart, UnknownName, UserError, bounda
 TABLES: dict[str, dict[str, str]] = {
     "tasks": {
         "humaneval": "vervet.tasks.humaneval:HumanEval",
+        "codecontests": "vervet.tasks.codecontests:CodeContests",
         "gsm8k": "vervet.tasks.gsm8k:Gsm8k",
         "minif2f": "vervet.tasks.minif2f:MiniF2F",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
@@ -50,6 +51,7 @@ TABLES: dict[str, dict[str, str]] = {
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
         "regex": "vervet.verifiers.regex:Regex",
         "rocq": "vervet.verifiers.rocq:Rocq",
+        "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
     },
     "policies": {
         "fixed": "vervet.policies.fixed:Fixed",
@@ -58,6 +60,12 @@ TABLES: dict[str, dict[str, str]] = {
         "adaptive": "vervet.policies.adaptive:Adaptive",
     },
     "executors": {"local": "vervet.executors.local:Local"},
+    "scorers": {
+        "judge": "vervet.scorers.judge:Judge",
+        "served": "vervet.scorers.served:Served",
+        "hf": "vervet.scorers.hf:SequenceClassifier",
+        "logprob": "vervet.scorers.logprob:MeanLogProbability",
+    },
     "selectors": {
         "majority": "vervet.selectors.majority:Majority",
         "weighted-majority": "vervet.selectors.majority:WeightedMajority",

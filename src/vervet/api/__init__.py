@@ -15,11 +15,13 @@ from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
+from vervet.api.reporting import report
 from vervet.api.reproducing import reproduce_paper
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
+from vervet.api.scoring import Scored, ascore, score
 from vervet.api.selecting import select
 from vervet.api.several import arun_all, run_all
-from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
+from vervet.api.statistics import compare, coverage, fit, forecast, plan, sources
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
@@ -30,12 +32,14 @@ __all__ = [
     "Imported",
     "Rates",
     "Run",
+    "Scored",
     "Verified",
     "Watch",
     "aaudit",
     "aresume",
     "arun",
     "arun_all",
+    "ascore",
     "audit",
     "averify",
     "check_ledger",
@@ -59,6 +63,7 @@ __all__ = [
     "run",
     "run_all",
     "sample",
+    "score",
     "select",
     "show_task",
     "sources",

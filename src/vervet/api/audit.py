@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from vervet.api.door import door
@@ -129,7 +128,7 @@ class Audit:
         }
 
 
-def audit(task: str | Path | type[Any], **options: Any) -> Audit:
+def audit(task: str | type[Any], **options: Any) -> Audit:
     """Audit a task's verifier. Options: as of `run` where they choose problems, task options and verifier, and
     `repeats` (3), `solutions` (known answers a problem, 5), `level` (0.95), `say` (a function for lines of progress).
 
@@ -139,7 +138,7 @@ def audit(task: str | Path | type[Any], **options: Any) -> Audit:
 
 
 async def aaudit(
-    task: str | Path | type[Any],
+    task: str | type[Any],
     *,
     repeats: int = 3,
     solutions: int = 5,

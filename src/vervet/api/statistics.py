@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, overload
-
-import numpy as np
+from typing import overload
 
 from vervet.analysis import compare as comparisons
 from vervet.analysis import fit as fits
@@ -20,12 +18,10 @@ from vervet.analysis.fit import FitResult
 from vervet.analysis.forecast import Forecast
 from vervet.analysis.plan import Plan
 from vervet.api.existing import Run
-from vervet.errors import BadData, UserError
+from vervet.errors import UserError
 from vervet.estimate.methods import FIT_MODELS, FORECAST_METHODS
-from vervet.ledger import Ledger, read, view
-from vervet.ledger.summary import Summary, summary, verifier_of
+from vervet.ledger import Ledger
 from vervet.records import Counts, Curve
-from vervet.reports.subject import Subject
 
 Source = Counts | Run | Path | str
 Ks = int | Sequence[int] | None
@@ -144,93 +140,3 @@ def _one(given: Source) -> Counts:
     if len(found) != 1:
         raise UserError(f"{given} holds {len(found)} runs: name one of them")
     return found[0]
-
-
-def report(
-    given: Source | Iterable[Source],
-    out: Path | str,
-    level: float = 0.95,
-    *,
-    verifier: str | None = None,
-    title: str | None = None,
-    figures: Path | str | None = None,
-) -> Path:
-    """Write one self-contained HTML page about runs and tables of counts; returns its path.
-
-    Args: given: one or several of what :func:`sources` takes.  verifier: count verdicts by this one.  title: the page's
-    heading.  figures: also write figures for papers into this folder, made if need be.
-    Raises: UserError, BadData, StorageError where something cannot be written, MissingPart without the extra `report`.
-    """
-    from vervet.reports import html  # noqa: PLC0415  an extra
-
-    several = [given] if isinstance(given, (Counts, Run, Path, str)) else given
-    subjects = [one for source in several for one in _subjects(source, verifier)]
-    if not subjects:
-        raise BadData("nothing to report: name a run folder or a table of counts")
-    written = html.write(subjects, Path(out), level=level, title=title)
-    if figures is not None:
-        from vervet.reports.figures import write_figures  # noqa: PLC0415
-
-        write_figures(subjects, Path(figures), level=level)
-    return written
-
-
-def _subjects(source: Source, verifier: str | None) -> Iterable[Subject]:
-    if isinstance(source, Run):
-        yield subject(source, verifier)
-    elif not isinstance(source, Counts) and Path(source).is_dir():
-        for folder in run_folders(Path(source)):
-            with Run(folder) as run:
-                yield subject(run, verifier)
-    else:
-        yield from (Subject(counts=counts) for counts in _counts(source, verifier))
-
-
-def subject(run: Run, verifier: str | None = None) -> Subject:
-    """All that a page says about a run, from one pass over its ledger. Raises: UserError where that verifier never judged."""
-    ledger = run.ledger
-    which = view(ledger, verifier)
-    found = summary(ledger, which)
-    names = ("run_seed", "created", "vervet", "data", "task_options", "extractor")
-    return Subject(
-        counts=_counts_of(found, ledger),
-        facts=_facts_of(found, ledger) | {"missing": _missing(run, found)},
-        config=run.config,
-        told=run.settings(),
-        meta={name: value for name in names if (value := ledger.meta(name)) is not None},
-        verifier=verifier_of(ledger, which),
-        summary=found,
-    )
-
-
-def _counts_of(found: Summary, ledger: Ledger) -> Counts:
-    rows = found.problems
-    passed = np.array([p.passed for p in rows], np.int64)
-    decided = passed + np.array([p.failed for p in rows], np.int64)
-    unknown = np.array([p.undecided for p in rows], np.int64)
-    names = [p.problem_id for p in rows]
-    return Counts(names, decided, passed, unknown, ledger.meta("design", "fixed"), str(ledger.folder))
-
-
-def _facts_of(found: Summary, ledger: Ledger) -> dict[str, Any]:
-    """The ledger's Facts by name."""
-    rows = found.problems
-    unknown = sum(g.samples for g in found.verdicts if g.outcome == "UNKNOWN")
-    undecided = sum(p.undecided for p in rows)
-    return {
-        "problems": len(rows),
-        "samples": sum(p.samples for p in rows),
-        "pending": undecided - unknown,
-        "passed": sum(p.passed for p in rows),
-        "failed": sum(p.failed for p in rows),
-        "unknown": unknown,
-        "distinct_answers": sum(p.distinct_answers for p in rows),
-        "truncated": sum(p.truncated for p in rows),
-        "unparsed": sum(p.unparsed for p in rows),
-    } | read.spent(ledger)
-
-
-def _missing(run: Run, found: Summary) -> int:
-    """Samples that the run was last asked for and does not hold."""
-    n, chosen = run.settings().get("n", 0), set(run.ledger.meta("chosen", []))
-    return sum(max(0, n - p.samples) for p in found.problems if p.problem_id in chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from vervet.errors import UserError
 from vervet.estimate.pools import Pool
 from vervet.ledger.read import PASS, UNKNOWN, View, _Arrays, _snapshot, _texts_by_problem
 from vervet.ledger.store import Ledger, storage
-from vervet.records import FloatArray, IntArray
+from vervet.records import FloatArray, IntArray, canonical_json, fingerprint
 
 BY_TEXT, BY_ANSWER = 0, 1
 # what a score is about: a sample's text, or the answer in it
@@ -118,3 +118,32 @@ def _root(answer: int, merged: dict[int, int]) -> int:
         answer = into
         seen.add(answer)
     return answer
+
+
+# ---------------------------------------------------------------------------------------------- scores coming in
+
+
+def scorer_id(ledger: Ledger, name: str, version: str, settings: Mapping[str, object]) -> int:
+    """Key of a scorer's fingerprint, made if need be. Writers only, inside a transaction."""
+    mark = bytes.fromhex(fingerprint(name, version, settings))
+    body = canonical_json({"name": name, "version": version, "settings": settings}).decode()
+    ledger.db.execute("INSERT OR IGNORE INTO scorers (fingerprint, name, body) VALUES (?, ?, ?)", (mark, name, body))
+    return int(ledger.db.execute("SELECT id FROM scorers WHERE fingerprint = ?", (mark,)).fetchone()[0])
+
+
+def unscored(ledger: Ledger, scorer: int, problem_id: str) -> tuple[dict[int, int], int]:
+    """Index -> text id of the first sample with each text that the scorer has not looked at, and how many texts it has."""
+    query = (
+        "SELECT min(s.idx), s.text, EXISTS (SELECT 1 FROM scores c WHERE c.scorer = ? AND c.kind = 0 AND c.target = s.text) "
+        "FROM samples s JOIN problems p ON p.id = s.problem WHERE s.config = 0 AND p.name = ? GROUP BY s.text ORDER BY 1"
+    )
+    with storage(ledger.path):
+        rows = ledger.db.execute(query, (scorer, problem_id)).fetchall()
+    return {index: text for index, text, known in rows if not known}, sum(known for _, _, known in rows)
+
+
+def add_scores(ledger: Ledger, scorer: int, kind: int, scores: Sequence[tuple[int, float | None]]) -> None:
+    """Append (text or answer id, score) pairs. Writers only, inside a transaction."""
+    ledger.db.executemany(
+        "INSERT INTO scores VALUES (?, ?, ?, ?)", [(scorer, kind, target, value) for target, value in scores]
+    )

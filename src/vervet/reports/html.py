@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 import vervet
+from vervet.analysis.baseline import Baseline
 from vervet.errors import BadOption, MissingPart, StorageError
 from vervet.reports import chart, page
 from vervet.reports.format import number, percent, plural, round_percent, shell_word, visible
@@ -33,22 +34,30 @@ _DIGITS = 9
 # of shares in the data for the read-out
 
 
-def write(subjects: Sequence[Subject], out: Path, level: float = 0.95, title: str | None = None) -> Path:
+def write(
+    subjects: Sequence[Subject],
+    out: Path,
+    level: float = 0.95,
+    title: str | None = None,
+    baselines: tuple[Baseline, ...] = (),
+) -> Path:
     """Write the page about `subjects`; all or nothing. Returns `out`.
 
     Raises: StorageError where it cannot be written, BadOption where `out` is a file of another kind, MissingPart
     without jinja2.
     """
-    text = render(subjects, level, title)
+    text = render(subjects, level, title, baselines)
     _refuse_other_files(out)
     _write_atomically(out, text.encode())
     return out
 
 
-def render(subjects: Sequence[Subject], level: float = 0.95, title: str | None = None) -> str:
+def render(
+    subjects: Sequence[Subject], level: float = 0.95, title: str | None = None, baselines: tuple[Baseline, ...] = ()
+) -> str:
     """The page's text."""
     env = environment("vervet.reports")
-    about = page.build(subjects, level, vervet.__version__, title)
+    about = page.build(subjects, level, vervet.__version__, title, baselines=baselines, forecasts=True)
     parts = []
     for section in SECTIONS:
         values = section.build(about)
@@ -134,16 +143,23 @@ def styles(env: Any) -> str:
 def readout(about: page.Page) -> dict[str, Any]:
     """What the script reads: k, and each run's coverage and intervals at it, shares rounded to nine digits."""
     names = ("coverage", "low", "high", "draws_low", "draws_high")
-    return {
-        "k": about.grid,
-        "runs": [
-            {
-                name: [None if (v := getattr(p, name)) is None else round(v, _DIGITS) for p in entry.path]
-                for name in names
-            }
-            for entry in about.entries
-        ],
-    }
+    beyond = sorted({p.k for e in about.entries if e.ahead for p in e.ahead.points} - set(about.grid))
+    grid = sorted({*about.grid, *beyond})
+    return {"k": grid, "runs": [_curve(entry, grid, names) for entry in about.entries]}
+
+
+def _curve(entry: page.Entry, grid: list[int], names: Sequence[str]) -> dict[str, Any]:
+    """One run's numbers on the grid as far as they go, and its forecast as [k, coverage, low, high]."""
+    known = {p.k: p for p in entry.path}
+    last = max(i for i, k in enumerate(grid) if k in known)
+    own = [known.get(k) for k in grid[: last + 1]]
+    out: dict[str, Any] = {name: [_rounded(getattr(p, name)) if p else None for p in own] for name in names}
+    points = entry.ahead.points if entry.ahead else ()
+    return out | {"ahead": [[p.k, *map(_rounded, (p.coverage, p.low, p.high))] for p in points]}
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, _DIGITS)
 
 
 def data_block(value: Any) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import math
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -143,6 +144,28 @@ class Llama:
         if not all(choice.finish_reason for choice in choices):
             raise RuntimeError(f"llama.cpp finished {sum(bool(c.finish_reason) for c in choices)} of {n} texts")
         return choices
+
+    def first_tokens(self, body: Mapping[str, Any], top: int) -> dict[str, float]:
+        """The likeliest first tokens and their probabilities, before any sampler. Raises: as `generate`."""
+        errors: list[Mapping[str, Any]] = []
+        found: dict[str, float] = {}
+
+        def take(chunk: Mapping[str, Any]) -> bool:
+            if "error" in chunk:
+                errors.append(chunk["error"])
+            for choice in chunk.get("choices", ()):
+                for token in (choice.get("logprobs") or {}).get("content") or ():
+                    for entry in token.get("top_logprobs") or ():
+                        found[entry["token"]] = found.get(entry["token"], 0.0) + math.exp(entry["logprob"])
+            return False
+
+        chat = "messages" in body
+        handle = self._server.handle_chat_completions if chat else self._server.handle_completions
+        asked = {"logprobs": True, "top_logprobs": top} if chat else {"logprobs": top}
+        handle({**PLAIN, **body, **asked, "n": 1, "max_tokens": 1, "temperature": 1.0, "stream": True}, take)
+        if errors:
+            _raise(errors[0])
+        return found
 
     def close(self) -> None:
         """Free the weights and end llama.cpp's threads."""

@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from vervet.api.existing import Run
-from vervet.api.statistics import subject
+from vervet.api.reporting import subject
 from vervet.errors import UserError
 from vervet.ledger import Ledger, View, view
 from vervet.reports import page as pages

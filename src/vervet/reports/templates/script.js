@@ -35,6 +35,12 @@
       data.k.forEach((_, i) => { if (Math.abs(fraction(i) - share) < Math.abs(fraction(best) - share)) best = i; });
       return best;
     };
+    // what was seen, else what is forecast: share, low, high, and whether it is a forecast
+    const value = (run, i) => {
+      if (typeof run.coverage[i] === "number") return [run.coverage[i], run.low[i], run.high[i], false];
+      const found = i >= run.coverage.length && run.ahead.find((p) => p[0] === data.k[i]);
+      return found ? [found[1], found[2], found[3], true] : [null, null, null, false];
+    };
     const place = (chart, i) => +chart.dataset.left + (chart.dataset.right - chart.dataset.left) * fraction(i);
     const point = (chart, i) => {
       const d = chart.dataset, x = place(chart, i), cursor = chart.querySelector(".cursor");
@@ -49,7 +55,7 @@
           dot.dataset.dot = r;
           cursor.append(dot);
         }
-        const share = run.coverage[i];
+        const share = value(run, i)[0];
         dot.setAttribute("visibility", share === null || share === undefined ? "hidden" : "visible");
         dot.setAttribute("cx", x);
         dot.setAttribute("cy", +d.bottom - (d.bottom - d.top) * Math.min(share || 0, +d.share) / d.share);
@@ -59,9 +65,9 @@
       figure.querySelector(".k").textContent = data.k[i].toLocaleString("en");
       figure.querySelector(".word").textContent = data.k[i] === 1 ? "attempt" : "attempts";
       rows.forEach((row) => {
-        const run = data.runs[row.dataset.run], known = typeof run.coverage[i] === "number";
-        row.querySelector(".cov").textContent = percent(known ? run.coverage[i] : null);
-        row.querySelector(".int").textContent = known ? `${percent(run.low[i])} to ${percent(run.high[i])}` : "";
+        const [share, low, high, ahead] = value(data.runs[row.dataset.run], i);
+        row.querySelector(".cov").textContent = percent(share);
+        row.querySelector(".int").textContent = share === null ? "" : `${percent(low)} to ${percent(high)}${ahead ? ", forecast" : ""}`;
       });
       charts.forEach((chart) => point(chart, i));
       at = i;
