@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vervet import plugins
+from vervet.api.door import door
 from vervet.api.parts import Watch, build_sampler
 from vervet.config import Settings
 from vervet.errors import PluginError, ServiceError, boundary
