@@ -255,7 +255,14 @@ SAID = {
 
 def test_every_setting_can_come_from_the_environment_and_is_kept_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """All but greedy (it contradicts temperature), sandbox (this verifier runs no code) and base_url (this is no server)."""
-    assert set(SAID) == set(Settings.model_fields) - {"greedy", "sandbox", "base_url", "task_options", "model_options"}
+    assert set(SAID) == set(Settings.model_fields) - {
+        "greedy",
+        "sandbox",
+        "base_url",
+        "task_options",
+        "model_options",
+        "verifier_options",
+    }
     for name, (text, _) in SAID.items():
         monkeypatch.setenv(f"VERVET_{name.upper()}", text)
     asked()

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vervet.errors import BadOption
 
 Whole = Field(default=None, ge=1)
-_OPTIONS = ("task_options", "model_options")
-# merged key by key; written as tables [task] and [model] in a file
-_TABLES = {"task": "task_options", "model": "model_options"}
+_OPTIONS = ("task_options", "model_options", "verifier_options")
+# merged key by key; written as tables [task], [model] and [verifier_options] in a file
+_TABLES = {"task": "task_options", "model": "model_options", "verifier_options": "verifier_options"}
 _LISTS = ("problems", "stop", "base_url")
 
 
@@ -64,6 +64,8 @@ class Settings(BaseModel):
     # options of the task, -T
     model_options: Mapping[str, Any] = Field(default_factory=dict)
     # options of the sampler, -M
+    verifier_options: Mapping[str, Any] = Field(default_factory=dict)
+    # settings of the verifier, -V
 
     def over(self, below: Settings) -> Settings:
         """These settings where they say something, else those below."""
@@ -104,7 +106,7 @@ def from_assignments(pairs: Sequence[str]) -> Settings:
         if not sign or not all(keys):
             raise BadOption(f"--set {pair!r}: write --set name=value, --set task.name=value or --set model.name=value")
         if keys[0] not in _TABLES and len(keys) > 1:
-            raise BadOption(f"--set {pair!r}: {keys[0]!r} is no table; there are task and model")
+            raise BadOption(f"--set {pair!r}: {keys[0]!r} is no table; there are {', '.join(_TABLES)}")
         if keys[0] in _TABLES and len(keys) == 1:
             raise BadOption(f"--set {pair!r}: write --set {keys[0]}.name=value")
         place = values

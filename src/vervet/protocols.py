@@ -80,6 +80,7 @@ class Task(Protocol):
 
     # optional:
     #   recipe: Recipe | None, a published run's number of samples and prompt form, which hold unless the user says others
+    #   def solutions(self, problem, most) -> list: (answer, right) of the data set's own, for `vervet audit`
 
 
 class History(Protocol):
@@ -214,6 +215,11 @@ class Verifier(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+    # optional:
+    #   def connect(self, open_sampler) -> None: called once before all else with a function (model, base URLs) -> Sampler
+    #   def stubs(self, problem) -> Mapping: name -> an answer that is wrong whatever the problem, for `vervet audit`
+    #   def without_tests(self, problem) -> Problem | None: the problem with nothing left to decide by
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is
 
 from vervet.api.audit import Audit, aaudit, audit
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
-from vervet.api.costing import Rates, cost
+from vervet.api.costing import Rates, cost, exchange
 from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
@@ -48,6 +48,7 @@ __all__ = [
     "coverage",
     "doctor",
     "dry_run",
+    "exchange",
     "export",
     "fit",
     "forecast",

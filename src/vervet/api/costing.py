@@ -8,8 +8,10 @@ from pathlib import Path
 
 from vervet import fetch, plugins
 from vervet.analysis import cost as costs
+from vervet.analysis import exchange as exchanges
 from vervet.analysis.baseline import Baseline, parse_baseline
 from vervet.analysis.cost import Costs, Priced, TokenPrice, Used
+from vervet.analysis.exchange import Exchange
 from vervet.analysis.flops import Shape, known_shape, shape_of_config
 from vervet.api.existing import Run
 from vervet.api.statistics import run_folders
@@ -59,6 +61,22 @@ def cost(
     baselines = [parse_baseline(line) if isinstance(line, str) else line for line in lines]
     found = [one for source, own in zip(several, every, strict=True) for one in priced(source, own, verifier)]
     return costs.cost(found, k, baselines, level)
+
+
+def exchange(
+    a: Source,
+    b: Source,
+    k: int | Sequence[int] | None = None,
+    rates: tuple[Rates, Rates] | None = None,
+    level: float = 0.95,
+) -> Exchange:
+    """Two runs at equal money and at equal FLOPs: see :func:`vervet.analysis.exchange.exchange`. Raises: UserError."""
+    own = rates or (Rates(), Rates())
+    sides = [priced(source, rate) for source, rate in zip((a, b), own, strict=True)]
+    for source, found in zip((a, b), sides, strict=True):
+        if len(found) != 1:
+            raise UserError(f"{source} holds {len(found)} runs: name one of them")
+    return exchanges.exchange(sides[0][0], sides[1][0], k, level)
 
 
 def priced(source: Source, rates: Rates, verifier: str | None = None) -> list[Priced]:

@@ -70,6 +70,8 @@ def told(folder: Path, given: Settings) -> Settings:
         raise UserError(f"{folder} was sampled with --policy {said['policy']}: give it again, it is code of yours")
     params = {k: v for k, v in dataclasses.asdict(config.params).items() if k != "extra"}
     said = params | {"prompt_form": config.prompt_form, "model_options": config.model_options} | said
+    if given.verifier is not None or given.verifier_options:
+        said.pop("verifier_options", None)
     if given.limit is not None or given.problems is not None:
         said.pop("limit", None)
         said.pop("problems", None)
@@ -309,6 +311,7 @@ def _refuse_repeats(params: Params, given: Settings) -> None:
 
 def _verifier_spec(default: VerifierSpec, given: Settings) -> VerifierSpec:
     spec = default if given.verifier is None or given.verifier == default.name else VerifierSpec(given.verifier)
+    spec = VerifierSpec(spec.name, {**spec.settings, **given.verifier_options})
     target = plugins.resolve("verifiers", spec.name, dotted=True)
     if "sandbox" in plugins.parameters(target):
         return VerifierSpec(spec.name, {**spec.settings, "sandbox": given.sandbox or "auto"})
@@ -320,6 +323,9 @@ def _verifier_spec(default: VerifierSpec, given: Settings) -> VerifierSpec:
 def build_verifier(spec: VerifierSpec) -> Verifier:
     target = plugins.resolve("verifiers", spec.name, dotted=True)
     verifier: Verifier = plugins.build(target, f"verifier {spec.name!r}", options=spec.settings)
+    connect = getattr(verifier, "connect", None)
+    if connect is not None:
+        connect(_sampler_for_verifier)
     return verifier
 
 
@@ -328,6 +334,12 @@ def build_executor(given: Settings) -> Executor:
     target = plugins.resolve("executors", given.executor or "local", dotted=True)
     executor: Executor = target(build_verifier)
     return executor
+
+
+def _sampler_for_verifier(model: str, base_urls: tuple[str, ...]) -> Sampler:
+    """The model of a judge."""
+    provider, name = plugins.split_model(model)
+    return build_sampler(provider, name, Settings(), SamplerSetup(base_urls=base_urls))
 
 
 def verifier_mark(parts: Parts) -> str:

@@ -69,10 +69,15 @@ BaseUrl = Annotated[
 Verifier = Annotated[
     str | None, typer.Option("--verifier", help="Judge answers by this verifier.", rich_help_panel=_WORK)
 ]
+VerifierOptions = Annotated[
+    list[str] | None, typer.Option("-V", help="A setting of the verifier, name=value.", rich_help_panel=_WORK)
+]
 Sandbox = Annotated[
     str | None,
     typer.Option(
-        "--sandbox", help="auto, namespaces, or none (no isolation: say it only if you mean it).", rich_help_panel=_WORK
+        "--sandbox",
+        help="auto, namespaces, docker[:IMAGE], or none (no isolation: say it only if you mean it).",
+        rich_help_panel=_WORK,
     ),
 ]
 Durability = Annotated[
@@ -182,6 +187,7 @@ def run(
     base_url: BaseUrl = None,
     max_in_flight: MaxInFlight = None,
     verifier: Verifier = None,
+    verifier_option: VerifierOptions = None,
     sandbox: Sandbox = None,
     executor: Executor = None,
     durability: Durability = None,
@@ -274,6 +280,7 @@ def _several(values: dict[str, Any], door: str) -> int:
     values["problems"] = _list(values["problems"])
     values["task_options"] = parse_options(values.pop("task_option") or [], "-T")
     values["model_options"] = parse_options(values.pop("model_option") or [], "-M")
+    values["verifier_options"] = parse_options(values.pop("verifier_option", None) or [], "-V")
 
     @contextlib.contextmanager
     def show() -> Iterator[Any]:
