@@ -73,7 +73,9 @@ VerifierOptions = Annotated[
 Sandbox = Annotated[
     str | None,
     typer.Option(
-        "--sandbox", help="auto, namespaces, or none (no isolation: say it only if you mean it).", rich_help_panel=_WORK
+        "--sandbox",
+        help="auto, namespaces, docker[:IMAGE], or none (no isolation: say it only if you mean it).",
+        rich_help_panel=_WORK,
     ),
 ]
 Durability = Annotated[

@@ -20,7 +20,7 @@ def verify(
     run: Annotated[Path, typer.Argument(help="The run's folder; needs no model and no data set.")],
     verifier: Annotated[str | None, typer.Option("--verifier", help="Default: the run's own.")] = None,
     verifier_option: VerifierOptions = None,
-    sandbox: Annotated[str | None, typer.Option("--sandbox", help="auto, namespaces or none.")] = None,
+    sandbox: Annotated[str | None, typer.Option("--sandbox", help="auto, namespaces, docker[:IMAGE] or none.")] = None,
     durability: Annotated[str | None, typer.Option("--durability", help="fast or full.")] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,

@@ -142,6 +142,8 @@ class OpenAI:
             raise UserError(
                 f"{self._where()} repeats its answers instead of drawing again: switch its response cache off"
             )
+        if found.get("silent") == "yes":  # an older run's findings do not have it
+            raise UserError(f"{self._where()} answers with nothing, not one token: look into its log, it fails")
         if found["n_honoured"] == "no" and found["max_n"] < self._max_n:
             self._max_n = found["max_n"]
             self._say(
