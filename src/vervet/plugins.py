@@ -26,6 +26,7 @@ TABLES: dict[str, dict[str, str]] = {
         "minif2f": "vervet.tasks.minif2f:MiniF2F",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
         "math": "vervet.tasks.math:CompetitionMath",
+        "mbpp": "vervet.tasks.mbpp:Mbpp",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
