@@ -6,9 +6,9 @@ Vervet's time that of a problem with one test is taken off.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import shutil
-import statistics
 import subprocess
 import tempfile
 import time
@@ -64,12 +64,12 @@ async def vervet_s(verifier: StdioTests, name: str, code: str, count: int) -> fl
     return time.perf_counter() - start
 
 
-async def measure(name: str, code: str, count: int) -> dict[str, float]:
+async def measure(name: str, code: str, count: int, rounds: int) -> dict[str, float]:
     verifier = StdioTests(memory_mb=MEMORY_MB)
     ratios, ours, bare = [], [], []
     try:
         await vervet_s(verifier, name, code, 1)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             plain = bare_s(name, code, count)
             full = await vervet_s(verifier, name, code, count + 1)
             mine = full - await vervet_s(verifier, name, code, 1)
@@ -86,18 +86,24 @@ async def measure(name: str, code: str, count: int) -> dict[str, float]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tests", type=int, default=TESTS, help="tests a problem; of the slow Java a quarter")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--languages", default=",".join(PROGRAMS))
+    chosen = parser.parse_args()
     results: dict[str, float] = {}
     missed = []
-    for name, code in PROGRAMS.items():
+    for name in chosen.languages.split(","):
+        code = PROGRAMS[name]
         if NEEDS[name] and not shutil.which(str(NEEDS[name])):
             missed.append(f"{name}: {NEEDS[name]} is not installed")
             continue
-        found = asyncio.run(measure(name, code, TESTS if name != "java" else TESTS // 4))
+        found = asyncio.run(measure(name, code, chosen.tests if name != "java" else chosen.tests // 4, chosen.rounds))
         results |= found
-        median = statistics.median([found[f"{name}_ratio"]])
+        median = found[f"{name}_ratio"]
         if median > LIMIT:
             missed.append(f"{name}: a test costs {median:.2f} times a bare spawn, limit {LIMIT}")
-    finish("stdio", {"tests": TESTS, "rounds": ROUNDS, "limit": LIMIT, **results}, missed)
+    finish("stdio", {"tests": chosen.tests, "rounds": chosen.rounds, "limit": LIMIT, **results}, missed)
 
 
 if __name__ == "__main__":

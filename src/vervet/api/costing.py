@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from vervet import fetch, plugins
 from vervet.analysis import cost as costs
 from vervet.analysis import exchange as exchanges
@@ -110,7 +112,16 @@ def _of_run(run: Run, rates: Rates, price: TokenPrice | None, verifier: str | No
         unpriced=total.unpriced if priced_some else 0,
     )
     shape = shape_of(rates.shape) if rates.shape else shape_of_model(run.config.model)
-    return Priced(run.counts(verifier), used, shape, price, rates.usd_per_sample)
+    return Priced(_sampled(run.counts(verifier)), used, shape, price, rates.usd_per_sample)
+
+
+def _sampled(counts: Counts) -> Counts:
+    """Without the problems that have no sample yet: they cost nothing and say nothing."""
+    kept = np.flatnonzero(counts.n + counts.unknown)
+    if len(kept) in (0, len(counts)):
+        return counts
+    ids = [counts.problem_ids[i] for i in kept]
+    return Counts(ids, counts.n[kept], counts.c[kept], counts.unknown[kept], counts.design, counts.source)
 
 
 def _price(rates: Rates) -> TokenPrice | None:
