@@ -57,7 +57,12 @@ TABLES: dict[str, dict[str, str]] = {
         "rocq": "vervet.verifiers.rocq:Rocq",
         "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
     },
-    "policies": {"fixed": "vervet.policies.fixed:Fixed"},
+    "policies": {
+        "fixed": "vervet.policies.fixed:Fixed",
+        "first-pass": "vervet.policies.m_passes:FirstPass",
+        "m-passes": "vervet.policies.m_passes:MPasses",
+        "adaptive": "vervet.policies.adaptive:Adaptive",
+    },
     "executors": {"local": "vervet.executors.local:Local"},
     "scorers": {
         "judge": "vervet.scorers.judge:Judge",

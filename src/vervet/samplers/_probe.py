@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vervet.records import Completion, Message, Params, Prompt, PromptForm, Request
+from vervet.records import Completion, Message, Params, Prompt, PromptForm, Request, Usage
 from vervet.samplers._http_client import Hopeless
 from vervet.samplers._http_errors import Trouble
 from vervet.samplers._http_reply import Parsed, load, parse
@@ -210,6 +210,15 @@ class _Question:
 
     def read(self, body: bytes) -> tuple[Parsed, Any]:
         return parse(body, self.request.n, self.request.params.max_tokens), load(body)
+
+    @property
+    def spending(self) -> tuple[Request, int]:
+        return self.request, self.asked
+
+    def used(self, body: bytes) -> tuple[Usage | None, int]:
+        # its texts are no samples; the budget of samples does not know them
+        parsed, _ = self.read(body)
+        return (parsed.usage, 0) if parsed.usage.counted_by == "server" else (None, 0)
 
     def adapt(self, trouble: Trouble) -> bool:
         return (self.adapt_n or trouble.field != "n") and self.sampler.adapt(trouble, self.asked, chat=self.chat)
