@@ -29,6 +29,7 @@ _HOME = {
     "compare": "vervet.api",
     "coverage": "vervet.api",
     "export": "vervet.api",
+    "family": "vervet.api",
     "fit": "vervet.api",
     "forecast": "vervet.api",
     "import_samples": "vervet.api",
@@ -40,6 +41,7 @@ _HOME = {
     "resume": "vervet.api",
     "run": "vervet.api",
     "sample": "vervet.api",
+    "verifier_noise": "vervet.api",
     "verify": "vervet.api",
 }
 """Public name -> the module that defines it."""
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
         compare,
         coverage,
         export,
+        family,
         fit,
         forecast,
         import_samples,
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
         resume,
         run,
         sample,
+        verifier_noise,
         verify,
     )
     from vervet.errors import TooFewSamples, VervetError
@@ -82,6 +86,7 @@ __all__ = [
     "compare",
     "coverage",
     "export",
+    "family",
     "fit",
     "forecast",
     "import_samples",
@@ -93,6 +98,7 @@ __all__ = [
     "resume",
     "run",
     "sample",
+    "verifier_noise",
     "verify",
 ]
 

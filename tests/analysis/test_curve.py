@@ -62,7 +62,7 @@ def test_the_document_has_the_contracts_fields() -> None:
     assert document["schema"] == "vervet.coverage/1"
     source = document["sources"][1]
     wanted = {"source", "problems", "n_min", "n_max", "samples", "unknown", "never_solved", "design", "level"}
-    assert set(source) == wanted | {"warnings", "points"}
+    assert set(source) == wanted | {"warnings", "points", "tau"}
     assert list(source["points"][0]) == FIELDS + BANDS
     assert curve.to_dict()["sources"] == [source]
 

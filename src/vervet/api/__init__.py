@@ -13,7 +13,7 @@ from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
-from vervet.api.statistics import compare, coverage, fit, forecast, plan, report, sources
+from vervet.api.statistics import compare, coverage, family, fit, forecast, plan, report, sources, verifier_noise
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
@@ -31,6 +31,7 @@ __all__ = [
     "coverage",
     "doctor",
     "export",
+    "family",
     "fit",
     "forecast",
     "import_samples",
@@ -45,5 +46,6 @@ __all__ = [
     "sample",
     "show_task",
     "sources",
+    "verifier_noise",
     "verify",
 ]

@@ -22,12 +22,13 @@ def compare(
     k: Annotated[str | None, typer.Option("--k", help="Attempts. Default: a grid up to the smaller n.")] = None,
     cost: Annotated[str | None, typer.Option("--cost", help="Of one sample of A and of B, such as 0.01,0.13.")] = None,
     level: Annotated[float, typer.Option("--level", help="Confidence level of the intervals.")] = 0.95,
+    design: Annotated[str | None, typer.Option("--design", help="How the samples of both were collected.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare coverage problem by problem: at equal k, and with --cost at equal money or FLOPs."""
     from vervet import api
 
-    result = api.compare(a, b, k=parse_k(k), level=level, cost=_cost(cost))
+    result = api.compare(a, b, k=parse_k(k), level=level, cost=_cost(cost), design=design)
     if as_json:
         output.document(result.to_dict())
     else:
