@@ -1,11 +1,11 @@
 # Short verbs; the work is in scripts/. Nothing needs activating: every command runs from .venv.
-#   make demo  test  test-all  check  format  bench  docs  clean
+#   make demo  test  test-all  check  format  bench  docs  reference  clean
 # Variables: PYTHON=/path/to/python3.12   ARGS="-k ledger -x" (for pytest)   DEMO_PROBLEMS, DEMO_N, DEMO_MODEL
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo env-demo env-test env-all test test-all check format bench docs clean
+.PHONY: help demo env-demo env-test env-all test test-all check format bench docs reference clean
 
 # A caller's own Python paths would shadow what is installed here.
 unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS
@@ -23,12 +23,13 @@ help:
 	@sed -n '2,3s/^# *//p' Makefile
 
 env-demo:
-	@sh scripts/install local report parquet
+	@sh scripts/install local report view parquet
 
 env-test:
-	@sh scripts/install dev local report parquet
+	@sh scripts/install dev formats hub local math parquet report view
 
 env-all: env-test
+	@sh scripts/install browser
 	@sh scripts/setup-all
 
 # `vervet run` exits 4 when single verdicts stayed UNKNOWN (an overloaded machine): the curve then shows floor and ceiling.
@@ -62,8 +63,14 @@ bench: env-test
 		echo "$$file" >&2; $(BIN)/python "$$file" || status=1; \
 	done; exit $$status
 
+# The site, in site/. What is generated from code must be up to date: `make reference` brings it there.
 docs: env-test
 	$(BIN)/python scripts/check_docs.py
+	$(BIN)/python scripts/make_reference.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+reference: env-test
+	$(BIN)/python scripts/make_reference.py
 
 # Runs are not touched: their samples cost somebody time or money.
 clean:

@@ -36,7 +36,7 @@ LEVELS = {
     for room in rooms.split()
 }
 SHELVES = {"tasks", "samplers", "verifiers", "sandbox", "scorers", "selectors", "policies", "executors"}
-EXTRA = {("records", "errors"), ("verifiers", "sandbox"), ("reports", "analysis")}
+EXTRA = {("cli", "viewer"), ("records", "errors"), ("verifiers", "sandbox"), ("reports", "analysis")}
 FORBIDDEN = {
     # The engine receives objects that satisfy the protocols; it never picks or builds one.
     "engine": SHELVES | {"plugins"},
@@ -62,7 +62,7 @@ THIRD_PARTIES = {
     "estimate": {"numpy", "scipy"},
 }
 # Where the module's name is not the distribution's.
-MODULE_OF = {"math-verify": "math_verify", "reasoning-gym": "reasoning_gym"}
+MODULE_OF = {"math-verify": "math_verify", "pyyaml": "yaml", "reasoning-gym": "reasoning_gym"}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,11 @@ from vervet.errors import BadOption, MissingPart, UnknownName, UserError, bounda
 TABLES: dict[str, dict[str, str]] = {
     "tasks": {
         "humaneval": "vervet.tasks.humaneval:HumanEval",
+        "codecontests": "vervet.tasks.codecontests:CodeContests",
+        "gsm8k": "vervet.tasks.gsm8k:Gsm8k",
+        "minif2f": "vervet.tasks.minif2f:MiniF2F",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
+        "math": "vervet.tasks.math:CompetitionMath",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
@@ -33,18 +37,38 @@ TABLES: dict[str, dict[str, str]] = {
         "vllm": "vervet.samplers.openai:VLLM",
         "sglang": "vervet.samplers.openai:SGLang",
         "ollama": "vervet.samplers.openai:Ollama",
+        "command": "vervet.samplers.command:Command",
+        "hf": "vervet.samplers.hf:HF",
         "fake": "vervet.samplers.fake:Fake",
         "local": "vervet.samplers.local:Local",
         "replay": "vervet.samplers.replay:Replay",
+        "tactics": "vervet.samplers.tactics:Tactics",
     },
     "verifiers": {
         "exact": "vervet.verifiers.exact:Exact",
+        "math": "vervet.verifiers.math:Math",
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
         "regex": "vervet.verifiers.regex:Regex",
+        "rocq": "vervet.verifiers.rocq:Rocq",
+        "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
     },
     "policies": {"fixed": "vervet.policies.fixed:Fixed"},
     "executors": {"local": "vervet.executors.local:Local"},
+    "scorers": {
+        "judge": "vervet.scorers.judge:Judge",
+        "served": "vervet.scorers.served:Served",
+        "hf": "vervet.scorers.hf:SequenceClassifier",
+        "logprob": "vervet.scorers.logprob:MeanLogProbability",
+    },
+    "selectors": {
+        "majority": "vervet.selectors.majority:Majority",
+        "weighted-majority": "vervet.selectors.majority:WeightedMajority",
+        "best-of-k": "vervet.selectors.single:BestOfK",
+        "verified": "vervet.selectors.majority:Verified",
+        "first": "vervet.selectors.single:First",
+        "oracle": "vervet.selectors.single:Oracle",
+    },
 }
 
 

@@ -77,6 +77,9 @@ class Task(Protocol):
         """
         ...
 
+    # optional:
+    #   recipe: Recipe | None, a published run's number of samples and prompt form, which hold unless the user says others
+
 
 class History(Protocol):
     """The stored samples of another run; `replay` serves them again."""
@@ -160,6 +163,9 @@ class Sampler(Protocol):
     #       completions there are, possibly none
     #   async def probe(self, form: PromptForm) -> dict: a few questions at a run's start; the plain JSON is kept with the run
     #   def adopt(self, found: Mapping) -> None: sample in the way that a probe, also an earlier run's, has shown to be right
+    # optional, for judges:
+    #   async def first_tokens(self, prompt: Prompt, top: int) -> dict[str, float]: the likeliest first tokens of an answer, and
+    #       their probabilities at temperature 1
 
 
 @runtime_checkable
@@ -187,9 +193,25 @@ class Verifier(Protocol):
     async def aclose(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ScorerSetup:
+    """What a scorer may need at construction."""
+
+    base_urls: tuple[str, ...] = ()
+    # servers that the user named; may hold keys: never stored, never shown
+    sampler: Callable[[str], Sampler] | None = None
+    # "provider/name" -> the model behind a judge
+    progress: Callable[[str], None] | None = None
+    # one line about slow preparations such as a download
+
+
 @runtime_checkable
 class Scorer(Protocol):
-    """A number per sample: reward models, judges, log-probability. Fingerprinted like a verifier."""
+    """A number per sample: reward models, judges, log-probability. Fingerprinted like a verifier.
+
+    Constructed as `Class(name, setup, **options)`: `name` is what follows "shelf/" in `-m shelf/name`, "" where there is no
+    slash. It sees no verdict, no check and no reference; `problem.data["vervet.prompt"]` is the prompt, as plain JSON.
+    """
 
     name: str
     version: str

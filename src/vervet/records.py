@@ -108,6 +108,20 @@ class Params:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a published run was made, beyond its sampling parameters: what `-T protocol=paper` brings."""
+
+    source: str
+    # the publication
+    n: int
+    # samples a problem
+    form: PromptForm
+    # the form of its prompts, whatever the model was trained for
+    guesses: tuple[str, ...] = ()
+    # what the publication leaves open, and what is taken here
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything that can change a sample's text; a plain run has exactly one."""
 
@@ -230,6 +244,10 @@ class Sample:
     # effective verdict of the run's current verifier; None: pending
     reason: str = ""
     # see Reason
+    key: str | None = None
+    # under which equal answers meet; None: the answer itself is its key
+    score: float | None = None
+    # by the scorer in use, higher is better; None: no score
 
 
 # ------------------------------------------------------------------------------------------------------ verifying

@@ -258,7 +258,7 @@ def test_a_parquet_file_damaged_in_the_middle_is_one_clear_line(tmp_path: Path) 
 
 
 def test_parquet_columns_are_checked_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match="has no column text; it has problem_id, answer"):
+    with pytest.raises(BadData, match="its first row has the columns problem_id, answer"):
         read(parquet(tmp_path / "a.parquet", {"problem_id": ["p"], "answer": ["x"]}))
 
 
@@ -305,6 +305,96 @@ def test_no_answer_leaves_the_bare_prompt() -> None:
     assert scope["f"]() is None
 
 
+# --------------------------------------------------------------------------------------- one object a sample, other names
+
+
+def test_evalplus_and_swebench_samples(tmp_path: Path) -> None:
+    programs = lines(tmp_path / "a.jsonl", {"task_id": "HumanEval/0", "solution": "def f(): pass"})
+    patches = lines(
+        tmp_path / "preds.jsonl",
+        {"instance_id": "a__b-1", "model_name_or_path": "m", "model_patch": "diff --git"},
+        {"instance_id": "a__b-1", "model_name_or_path": "m", "model_patch": "diff --git 2"},
+        {"instance_id": "a__b-1", "model_name_or_path": "m", "model_patch": None},
+        {"instance_id": "a__b-1", "model_name_or_path": "m", "model_patch": ""},
+    )
+    assert choose_reader(programs, None).name == "evalplus"
+    assert [e.text for e in read(programs) if isinstance(e, Row)] == ["def f(): pass"]
+    assert choose_reader(patches, None).name == "swebench"
+    found = [e for e in read(patches) if isinstance(e, Row)]
+    assert [(e.problem_id, e.text, e.unanswered) for e in found] == [
+        ("a__b-1", "diff --git", False),
+        ("a__b-1", "diff --git 2", False),
+        ("a__b-1", "", True),
+        ("a__b-1", "", True),
+    ]
+
+
+def test_a_json_array_is_read_item_by_item_and_half_of_it_is_damage(tmp_path: Path) -> None:
+    rows = [{"problem_id": "p", "text": str(i), "score": 0.5} for i in range(99)]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([*rows, 7], indent=1))
+    found = read(path)
+    assert [e.text for e in found if isinstance(e, Row)] == [str(i) for i in range(99)]
+    assert whys(found) == ["item 100: not a JSON object"]
+    assert found[0].score == 0.5  # type: ignore[union-attr]
+    path.write_text(path.read_text()[:700])
+    with pytest.raises(BadData, match=r"a\.json is damaged after item \d+") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------ a problem's samples in lists
+
+
+def test_answers_and_scores_in_lists(tmp_path: Path) -> None:
+    path = lines(
+        tmp_path / "a.jsonl",
+        {"problem_id": 0, "gold": "4", "preds": ["4", None, 5], "correct": [1, 0, 0], "rm_score": [0.5, None, -1]},
+        {"problem_id": 1, "gold": "4", "preds": ["4", "5"], "correct": [1]},
+        {"problem_id": 2, "gold": "4"},
+        {"problem_id": 3, "gold": "4", "preds": [["x"], "4"], "correct": [0, 1]},
+    )
+    assert choose_reader(path, None).name == "lists"
+    found = read(path)
+    rows = [e for e in found if isinstance(e, Row)]
+    assert [(e.problem_id, e.index, e.answer, e.unanswered, e.correct, e.score) for e in rows] == [
+        ("0", 0, "4", False, True, 0.5),
+        ("0", 1, None, True, False, None),
+        ("0", 2, "5", False, False, -1.0),
+        ("3", 1, "4", False, True, None),
+    ]
+    assert {e.reference for e in rows} == {"4"}
+    assert whys(found) == [
+        "line 2: lists of different lengths: answers 2, correct 1",
+        "line 3: no list samples or texts or responses or preds or answers",
+        "line 4, sample 0: text must be text, not a list",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_monkey_business_rows(tmp_path: Path, kind: str) -> None:
+    columns = {
+        "question": ["1 + 1?", "2 + 2?"],
+        "samples": [["2", "3"], ["4"]],
+        "is_corrects": [[True, False], [True]],
+        "gt_answer": ["2", "4"],
+        "orig_dset_split": ["test", "test"],
+        "orig_dset_idx": [17, 4],
+    }
+    if kind == "parquet":
+        path = parquet(tmp_path / "a.parquet", columns)
+    else:
+        objects = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        path = lines(tmp_path / "a.jsonl", *objects)
+    assert choose_reader(path, None).name == "monkey_business"
+    rows = [e for e in read(path) if isinstance(e, Row)]
+    assert [(e.problem_id, e.index, e.text, e.correct, e.reference, e.prompt) for e in rows] == [
+        ("17", 0, "2", True, "2", "1 + 1?"),
+        ("17", 1, "3", False, "2", "1 + 1?"),
+        ("4", 0, "4", True, "4", "2 + 2?"),
+    ]
+
+
 # -------------------------------------------------------------------------------------------------------- choosing
 
 
@@ -325,7 +415,7 @@ def test_what_is_no_file_of_samples_is_one_clear_line(tmp_path: Path) -> None:
         (lines(tmp_path / "empty.jsonl"), "is empty"),
         (lines(tmp_path / "blank.jsonl", b"", b" "), "is empty"),
         (lines(tmp_path / "prose.jsonl", b"Once upon", b"a time"), r"holds no JSON object \(line 1: not JSON"),
-        (lines(tmp_path / "array.json", [{"problem_id": "p", "text": "t"}]), "write one object a line"),
+        (lines(tmp_path / "array.json", [1, 2]), "its first row has no columns"),
         (lines(tmp_path / "other.jsonl", {"id": 1, "output": "x"}), "its first row has the columns id, output"),
         (lines(tmp_path / "utf16.jsonl", '{"problem_id": 1}'.encode("utf-16")), "not UTF-8"),
     ]  # fmt: skip
@@ -339,8 +429,8 @@ def test_formats_by_name(tmp_path: Path) -> None:
     path = lines(tmp_path / "a.jsonl", {"problem_id": "p", "text": "t"})
     with pytest.raises(UnknownName, match="did you mean 'jsonl'"):
         choose_reader(path, "json")
-    with pytest.raises(BadOption, match="counts can be exported only; imported can be jsonl, parquet, humaneval"):
+    with pytest.raises(BadOption, match="counts can be exported only; imported can be parquet, jsonl, humaneval, "):
         choose_reader(path, "counts")
-    with pytest.raises(UnknownName, match="choose from jsonl, parquet, humaneval, counts"):
+    with pytest.raises(UnknownName, match=r"choose from parquet, jsonl, humaneval, .*counts"):
         choose_writer("xlsx")
     assert {name: name for name in FORMATS} == {name: entry.name for name, entry in FORMATS.items()}

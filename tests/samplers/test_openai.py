@@ -25,7 +25,6 @@ from vervet.cli.main import execute
 from vervet.errors import BadOption, ServiceError, UserError
 from vervet.protocols import SamplerSetup
 from vervet.records import Message, Params, Reply, Request
-from vervet.samplers._http_limiter import Closed, Limiter
 from vervet.samplers.openai import OpenAI
 from vervet.testing.server import FAULTS, REPEATED, UNPAID, Server, basic
 
@@ -487,69 +486,27 @@ def test_replies_name_their_server(tmp_path: Path, task: Path) -> None:
         assert rows == [(server.url,)]
 
 
-def flow(server: Server, top: int, seconds: float) -> int:
-    """Requests that are answered while up to 256 want to go out; the limit that was reached."""
-    model = OpenAI("m", SamplerSetup(base_urls=(server.url,), max_in_flight=top), pause=0.02)
+@pytest.mark.parametrize("refusing", [False, True])
+def test_the_sampler_sends_no_more_at_once_than_it_may(refusing: bool) -> None:
+    """Never above what the user allows, and far below its start where the server says 429 (see test_limiter.py)."""
+    with Server(latency_s=0.02, most_at_once=4 if refusing else None) as server:
+        model = OpenAI("m", SamplerSetup(base_urls=(server.url,), max_in_flight=48), pause=0.02, patience=60)
 
-    async def work() -> int:
-        done = False
-
-        async def one(i: int) -> None:
-            while not done:
+        async def work() -> float:
+            async def one(i: int) -> None:
                 await model.sample(Request(f"q{i}", "What is 1 + 1?", Params(1.0, None, 64), 0, 1, 5))
 
-        tasks = [asyncio.create_task(one(i)) for i in range(256)]
-        await asyncio.sleep(seconds)
-        done = True
-        model.drain()
-        await asyncio.gather(*tasks)
-        assert model._client is not None
-        limit = model._client.replicas[0].limiter.limit
-        await model.aclose()
-        return int(limit)
+            await asyncio.gather(*(one(i) for i in range(400)))
+            assert model._client is not None
+            limit = model._client.replicas[0].limiter.limit
+            await model.aclose()
+            return limit
 
-    return asyncio.run(work())
-
-
-def test_more_is_sent_at_once_while_that_helps() -> None:
-    """From 64 upwards on a server with room, and never above what the user allows."""
-    with Server(latency_s=0.15) as server:
-        assert flow(server, 200, 2.5) > 100
-        assert server.most_seen <= 200
-
-
-def test_less_is_sent_at_once_where_more_only_waits() -> None:
-    """A server that works on eight at once gets no crowd: 256 want in, it ends well below."""
-    with Server(latency_s=0.02, capacity=8) as server:
-        assert flow(server, 256, 2.5) <= 128
-
-
-def test_less_is_sent_at_once_where_the_server_says_too_many() -> None:
-    """429 above 20 at once: it settles there, and few requests are refused in the end."""
-    with Server(latency_s=0.03, most_at_once=20) as server:
-        limit = flow(server, 256, 4.0)
-        late = server.served[len(server.served) // 2 :]
-        assert 8 <= limit <= 40
-        assert sum(row.fault == "429" for row in late) / len(late) < 0.25
-
-
-def test_a_cancelled_request_gives_its_place_back() -> None:
-    async def work() -> None:
-        limiter = Limiter(1, 1)
-        got = await limiter.acquire()
-        waiting = [asyncio.create_task(limiter.acquire()) for _ in range(3)]
-        await asyncio.sleep(0)
-        waiting[0].cancel()
-        limiter.release(got)
-        waiting[1].cancel()  # it has just been let in
-        await asyncio.gather(*waiting[:2], return_exceptions=True)
-        limiter.release(await waiting[2], answered=True)
-        assert limiter.active == 0
-        limiter.close()
-        with pytest.raises(Closed):
-            await limiter.acquire()
-
-    asyncio.run(work())
+        limit = asyncio.run(work())
+        assert server.most_seen <= 48
+        if refusing:
+            assert limit < 24
+        assert server.paid() == 400
 
 
 # ---------------------------------------------------------------------------------------------------------------- misuse

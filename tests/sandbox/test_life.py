@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from vervet.verifiers.python_tests import decide
 
 CHECK = FunctionTests("f", "", "def check(candidate):\n    assert candidate(3) == 4\n")
 GOOD = "def f(x):\n    return x + 1\n"
-SLOW = "import time\ndef f(x):\n    time.sleep(0.8)\n    return x + 1\n"
+SLOW = "import time\ndef f(x):\n    time.sleep(1.5)\n    return x + 1\n"
 
 
 def children(pid: int) -> list[int]:
@@ -50,19 +51,29 @@ def family(launcher: int) -> dict[str, int]:
     )
 
 
+async def running() -> dict[str, int]:
+    """The container's family once the candidate that sleeps is at it."""
+    deadline = time.monotonic() + 30
+    found: dict[str, int] = {}
+    while "candidate" not in found:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+        with contextlib.suppress(IndexError, ValueError):  # it is being made
+            found = family(launchers()[0])
+    await asyncio.sleep(0.3)
+    return found
+
+
 @pytest.mark.parametrize("victim", ["launcher", "zygote", "compiler", "tester"])
 def test_killing_a_part_makes_that_answer_unknown_and_the_rest_goes_on(bench, victim):
     assert [decide(e)[0] for e in bench.endings(CHECK, GOOD)] == ["PASS"]
 
     async def run():
-        work = asyncio.create_task(asyncio.to_thread(time.sleep, 0.4))
-        judged = asyncio.create_task(_judge(bench, GOOD, SLOW, GOOD))
-        await work
-        os.kill(family(launchers()[0])[victim], signal.SIGKILL)
+        judged = asyncio.create_task(_judge(bench, SLOW, GOOD))
+        os.kill((await running())[victim], signal.SIGKILL)
         return await judged
 
-    before, affected, after = bench.do(run())
-    assert before[0] == "PASS"
+    affected, after = bench.do(run())
     if victim == "compiler":  # it works ahead: the answers that are there are not affected, but the next one is
         assert [affected[0], after[0]] == ["PASS", "PASS"]
         [affected, after] = bench.verdicts(CHECK, GOOD, GOOD)
@@ -80,8 +91,7 @@ async def _judge(bench, *answers):
 def test_killing_the_candidate_is_not_taken_for_a_pass(bench):
     async def run():
         judged = asyncio.create_task(_judge(bench, SLOW, GOOD))
-        await asyncio.sleep(0.5)
-        os.kill(family(launchers()[0])["candidate"], signal.SIGKILL)
+        os.kill((await running())["candidate"], signal.SIGKILL)
         return await judged
 
     killed, after = bench.do(run())
@@ -92,7 +102,7 @@ def test_killing_the_candidate_is_not_taken_for_a_pass(bench):
 def test_cancelling_a_run_leaves_a_usable_runtime(bench):
     async def run():
         judged = asyncio.create_task(_judge(bench, SLOW, SLOW))
-        await asyncio.sleep(0.5)
+        await running()
         judged.cancel()
         await asyncio.gather(judged, return_exceptions=True)
         return await _judge(bench, GOOD)

@@ -133,7 +133,8 @@ def test_a_fork_bomb_ends_and_the_next_program_runs(run):
     if not run.isolated:
         pytest.skip("not here: no isolation was asked for")
     bomb = "f() { f & f & }; f; while :; do :; done"
-    assert shell(run, bomb, limits=Limits(cpu_s=1, wall_s=5)).limit in {"cpu", "wall", "output"}
+    done = shell(run, bomb, limits=Limits(cpu_s=1, wall_s=5))
+    assert done.limit in {"cpu", "wall", "output"} or b"annot fork" in done.stderr
     assert run("true").exit_code == 0
 
 

@@ -8,26 +8,39 @@
 twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is drawn again.
 """
 
+from vervet.api.audit import Audit, aaudit, audit
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
+from vervet.api.costing import Rates, cost
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
+from vervet.api.reporting import report
+from vervet.api.reproducing import reproduce_paper
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
-from vervet.api.statistics import compare, coverage, family, fit, forecast, plan, report, sources, verifier_noise
+from vervet.api.scoring import Scored, ascore, score
+from vervet.api.selecting import select
+from vervet.api.statistics import compare, coverage, family, fit, forecast, plan, sources, verifier_noise
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
 __all__ = [
+    "Audit",
     "Exported",
     "Imported",
+    "Rates",
     "Run",
+    "Scored",
     "Verified",
     "Watch",
+    "aaudit",
     "aresume",
     "arun",
+    "ascore",
+    "audit",
     "averify",
     "check_ledger",
     "compare",
+    "cost",
     "coverage",
     "doctor",
     "export",
@@ -41,9 +54,12 @@ __all__ = [
     "plan",
     "probe",
     "report",
+    "reproduce_paper",
     "resume",
     "run",
     "sample",
+    "score",
+    "select",
     "show_task",
     "sources",
     "verifier_noise",

@@ -15,7 +15,7 @@ from vervet.protocols import Task
 from vervet.records import PromptForm, prompt_to_json
 from vervet.version import __version__
 
-_EXTRAS = {"local": "xllamacpp", "parquet": "pyarrow", "report": "jinja2"}
+_EXTRAS = {"hf": "torch", "local": "xllamacpp", "parquet": "pyarrow", "report": "jinja2"}
 """Extra -> a package that it installs."""
 
 

@@ -15,14 +15,14 @@ from vervet.errors import BadOption, UserError, boundary
 from vervet.ledger import Ledger
 from vervet.ledger.history import History
 from vervet.protocols import Sampler, SamplerSetup, Task, Verifier
-from vervet.records import Config, Params, Problem, Prompt, PromptForm, VerifierSpec, fingerprint
+from vervet.records import Config, Params, Problem, Prompt, PromptForm, Recipe, VerifierSpec, fingerprint
 from vervet.samplers._secrets import public_url
 from vervet.tasks.imported import Imported
 
 BUILT_IN_N = 1
 IMPORTED = "imported"
 # stands for the model, the verifier, and where it is not known the task, of samples that were made elsewhere
-_LOCATION_OPTIONS = ("path",)
+_LOCATION_OPTIONS = ("path", "train", "examples")
 # task options that say where data is; what the data is, its fingerprint says
 
 
@@ -80,7 +80,11 @@ def resolve(task_name: str | Path | type[Any], model: str, given: Settings, fold
     neutral: frozenset[str] = getattr(
         plugins.resolve("samplers", provider, dotted=True), "neutral_options", frozenset()
     )
-    form: PromptForm = traits.form if given.prompt_form in (None, "auto") else given.prompt_form  # type: ignore[assignment]
+    recipe: Recipe | None = getattr(task, "recipe", None)
+    if recipe is not None and given.n is None:
+        given = given.model_copy(update={"n": recipe.n})
+    usual = traits.form if recipe is None else recipe.form
+    form: PromptForm = usual if given.prompt_form in (None, "auto") else given.prompt_form  # type: ignore[assignment]
     chosen = _choose(everything, given)
     config = Config(
         task=name,
@@ -166,12 +170,19 @@ class Answered:
 
 
 def refuse_imported(folder: Path) -> None:
-    """Raises: UserError where the run's samples were made elsewhere: there is no model to draw more from."""
+    """Raises: UserError where there is no model to draw more from: samples that were made elsewhere, and a command, which
+    a run folder from somebody else could name."""
     with Ledger.open(folder) as ledger:
         model = ledger.config.model
-    if plugins.split_model(model)[0] == IMPORTED:
+    provider = plugins.split_model(model)[0]
+    if provider == IMPORTED:
         raise UserError(
             f"{folder} was imported and cannot be sampled further: `vervet verify` judges it, `vervet run` draws"
+        )
+    if getattr(plugins.resolve("samplers", provider), "runs_its_name", False):
+        raise UserError(
+            f"{folder} was drawn by a program, and none is started because a run folder says so: "
+            f"repeat `vervet run TASK -m {model} --out {folder}`"
         )
 
 

@@ -33,10 +33,11 @@ from vervet.config import from_environment, from_file, settings
 from vervet.engine.plan import total
 from vervet.engine.progress import Progress
 from vervet.engine.run import Drawing, Engine, Judging, Stop
-from vervet.errors import ServiceError, boundary
+from vervet.errors import ServiceError, StorageError, boundary
 from vervet.executors.local import Local
 from vervet.ledger import Extracted, Ledger, read, unsafe_filesystem, verifier_id, view
 from vervet.ledger.history import History
+from vervet.ledger.usage import WORKED
 from vervet.policies.fixed import Fixed
 from vervet.protocols import Executor, Sampler, SamplerSetup, SamplerTraits, Task, Verifier
 from vervet.records import Outcome, fingerprint
@@ -224,6 +225,7 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
     ledger = _open_ledger(parts, watch)
     with contextlib.ExitStack() as stack:
         stack.callback(ledger.close)
+        stack.callback(_note_time, ledger, progress)
         key = _describe(ledger, parts, verifier)
         _diary(parts.folder, f"vervet {__version__} works on {len(parts.problems)} problems with {parts.config.model}")
         await verifier.aclose()
@@ -270,6 +272,12 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
     done.stopped = "interrupted" if stop.reason == "interrupted" else "complete"
     done.notices = tuple(progress.notices)
     return done
+
+
+def _note_time(ledger: Ledger, progress: Progress) -> None:
+    """How long this invocation took, for `vervet cost`. A full disk must not hide what the run has to say."""
+    with contextlib.suppress(StorageError):
+        ledger.log_event(WORKED, {"seconds": round(progress.seconds, 3)})
 
 
 def _diary(folder: Path, line: str) -> None:

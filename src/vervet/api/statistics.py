@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import overload
@@ -24,12 +23,10 @@ from vervet.analysis.reliability import reliability
 from vervet.analysis.verifier_noise import VerifierNoise
 from vervet.analysis.verifier_noise import verifier_noise as noise_of
 from vervet.api.existing import Run
-from vervet.errors import BadData, UserError
+from vervet.errors import UserError
 from vervet.estimate.methods import FIT_MODELS, FORECAST_METHODS
-from vervet.ledger import Ledger, read, view
-from vervet.ledger.summary import Summary, summary, verifier_of
+from vervet.ledger import Ledger
 from vervet.records import Counts, Curve
-from vervet.reports.subject import Subject
 
 Source = Counts | Run | Path | str
 Ks = int | Sequence[int] | None
@@ -179,67 +176,3 @@ def _one(given: Source) -> Counts:
     if len(found) != 1:
         raise UserError(f"{given} holds {len(found)} runs: name one of them")
     return found[0]
-
-
-def report(
-    given: Source | Iterable[Source],
-    out: Path | str,
-    level: float = 0.95,
-    *,
-    verifier: str | None = None,
-    title: str | None = None,
-    figures: Path | str | None = None,
-) -> Path:
-    """Write one self-contained HTML page about runs and tables of counts; returns its path.
-
-    Args: given: one or several of what :func:`sources` takes.  verifier: count verdicts by this one.  title: the page's
-    heading.  figures: also write figures for papers into this folder, made if need be.
-    Raises: UserError, BadData, StorageError where something cannot be written, MissingPart without the extra `report`.
-    """
-    from vervet.reports import html  # noqa: PLC0415  an extra
-
-    several = [given] if isinstance(given, (Counts, Run, Path, str)) else given
-    subjects = [subject for source in several for subject in _subjects(source, verifier)]
-    if not subjects:
-        raise BadData("nothing to report: name a run folder or a table of counts")
-    written = html.write(subjects, Path(out), level=level, title=title)
-    if figures is not None:
-        from vervet.reports.figures import write_figures  # noqa: PLC0415
-
-        write_figures(subjects, Path(figures), level=level)
-    return written
-
-
-def _subjects(source: Source, verifier: str | None) -> Iterable[Subject]:
-    if isinstance(source, Run):
-        yield _subject(source, verifier)
-    elif not isinstance(source, Counts) and Path(source).is_dir():
-        for folder in run_folders(Path(source)):
-            with Run(folder) as run:
-                yield _subject(run, verifier)
-    else:
-        yield from (Subject(counts=counts) for counts in _counts(source, verifier))
-
-
-def _subject(run: Run, verifier: str | None) -> Subject:
-    """All that a page says about a run."""
-    ledger = run.ledger
-    which = view(ledger, verifier)
-    totals, counts = read.facts(ledger, which)
-    found = summary(ledger, which)
-    names = ("run_seed", "created", "vervet", "data", "task_options", "extractor")
-    return Subject(
-        counts=counts,
-        facts=dataclasses.asdict(totals) | {"missing": _missing(run, found)},
-        config=run.config,
-        told=run.settings(),
-        meta={name: value for name in names if (value := ledger.meta(name)) is not None},
-        verifier=verifier_of(ledger, which),
-        summary=found,
-    )
-
-
-def _missing(run: Run, found: Summary) -> int:
-    """Samples that the run was last asked for and does not hold."""
-    n, chosen = run.settings().get("n", 0), set(run.ledger.meta("chosen", []))
-    return sum(max(0, n - p.samples) for p in found.problems if p.problem_id in chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -91,7 +92,7 @@ def _bare(model: str) -> _Plan:
         config=_config(IMPORTED, {}, "", model, "completion"),
         meta=_meta(IMPORTED, {}, task) | meta,
         extractor=task.extractor,
-        known=lambda row: (_problem_of(row), ""),
+        known=lambda row: (_problem_of(row), row.prompt),
         find=None,
     )
 
@@ -195,31 +196,65 @@ def export(
     out: Path | str | None = None,
     checks: bool = False,
     verifier: str | None = None,
+    per_problem: int | None = None,
 ) -> Exported:
-    """Write a run's samples, or its counts, to a file; a file that is there is replaced, whole or not at all.
+    """Write a run's samples, or what follows from them, to a file; a file that is there is replaced, whole or not at all.
 
-    Args: out: the file, "-" for standard output; None: beside the run's folder.  checks: also write tests and references.
-        verifier: whose verdicts; None: those of the run's own.
+    Args: out: the file (for the format "dataset" a folder that is not there yet), "-" for standard output; None: beside the
+        run's folder.  checks: also write tests and references.  verifier: whose verdicts; None: those of the run's own.
+        per_problem: rows a problem at most, for the formats "sft" and "preferences".
     Raises: UserError where there is no run or the verifier never judged, BadOption, StorageError, MissingPart.
     """
     folder = Path(run)
     chosen = choose_writer(format)
-    assert chosen.write is not None
+    if per_problem is not None and (per_problem < 1 or not chosen.limited):
+        raise BadOption(f"--per-problem {per_problem}: at least 1, and only for --format sft and preferences")
     with Ledger.open(folder) as ledger:
-        outgoing = Outgoing(ledger, verifier=verifier, with_checks=checks)
-        if str(out) == "-":
-            if not chosen.is_text:
-                raise BadOption(f"-o -: {chosen.name} is no text: name a file")
-            target, rows = "-", chosen.write(cast("BinaryIO", sys.stdout.buffer), outgoing)
-            sys.stdout.buffer.flush()
-        else:
-            path = _target(folder, chosen, out)
-            with _replacing(path) as file:
-                rows = chosen.write(file, outgoing)
-            target = str(path)
+        outgoing = Outgoing(ledger, verifier=verifier, with_checks=checks, per_problem=per_problem)
+        target, rows = _write(folder, chosen, out, outgoing)
         lost = outgoing.replaced
     notice = f"{lost:,} rows hold half characters, which {chosen.name} cannot keep: U+FFFD stands for them (jsonl keeps them)"
     return Exported(target, rows, chosen.name, (notice,) if lost else ())
+
+
+def _write(run: Path, chosen: Format, out: Path | str | None, outgoing: Outgoing) -> tuple[str, int]:
+    """(where, rows)"""
+    if str(out) == "-":
+        if not chosen.is_text or chosen.write is None:
+            raise BadOption(f"-o -: {chosen.name} is no text: name a file")
+        rows = chosen.write(cast("BinaryIO", sys.stdout.buffer), outgoing)
+        sys.stdout.buffer.flush()
+        return "-", rows
+    if chosen.write_folder is not None:
+        path = run.resolve().with_name(run.resolve().name + chosen.ending) if out is None else Path(out)
+        with _new_folder(path) as work:
+            return str(path), chosen.write_folder(work, outgoing)
+    assert chosen.write is not None
+    path = _target(run, chosen, out)
+    with _replacing(path) as file:
+        rows = chosen.write(file, outgoing)
+    return str(path), rows
+
+
+@contextlib.contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """A folder that becomes `path` when the block ends well. Raises: BadOption where `path` is there, StorageError."""
+    if path.exists():
+        raise BadOption(f"{path} is there already: name a folder that is not with -o, or move it away")
+    try:
+        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        yield work
+        mask = os.umask(0)
+        os.umask(mask)
+        work.chmod(0o777 & ~mask)
+        work.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _target(folder: Path, chosen: Format, out: Path | str | None) -> Path:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vervet.cli import output
+from vervet.cli.cost import Baselines, crossing_line
 from vervet.cli.output import AsJson, share
 
 
@@ -38,6 +39,7 @@ def coverage(
         typer.Option("--tau", help="Share of the k attempts that must PASS, instead of one; 1: all of them (pass^k)."),
     ] = None,
     verifier: Annotated[str | None, typer.Option("--verifier", help="Count verdicts by this verifier.")] = None,
+    baseline: Baselines = None,
     fail_under: Annotated[
         float | None, typer.Option("--fail-under", help="Exit with 5 if coverage at the largest k is below this share.")
     ] = None,
@@ -52,11 +54,15 @@ def coverage(
 
     _check_share(fail_under)
     result = api.coverage(sources, k=parse_k(k), level=level, verifier=verifier, design=design, tau=tau)
+    crossings = api.cost(sources, baseline=baseline, verifier=verifier).crossings if baseline else ()
     if as_json:
-        output.document(result.to_dict())
+        lines = [{"source": source} | found.to_dict() for source, found in crossings]
+        output.document(result.to_dict() | ({"baselines": lines} if baseline else {}))
     else:
         for curve in result.sources:
             _print(curve)
+        for source, found in crossings:
+            output.say(crossing_line(source, found))
     if fail_under is not None and (short := [line for c in result.sources if (line := _short_of(c, fail_under))]):
         for line in short:
             output.warn(f"vervet: {line}")

@@ -24,8 +24,10 @@ BUG, INTERRUPTED, DOES_NOT_PARSE, BAD_VALUE = 70, 130, 2, 1
 def application() -> typer.Typer:
     """All commands."""
     from vervet.cli import (
+        audit,
         catalog,
         compare,
+        cost,
         coverage,
         doctor,
         family,
@@ -36,10 +38,14 @@ def application() -> typer.Typer:
         plan,
         probe,
         report,
+        reproduce,
         run,
+        score,
+        select,
         show,
         transfer,
         verify,
+        view,
     )
 
     app = typer.Typer(
@@ -55,6 +61,7 @@ def application() -> typer.Typer:
     for module in (
         run,
         verify,
+        audit,
         show,
         coverage,
         fit,
@@ -63,7 +70,12 @@ def application() -> typer.Typer:
         compare,
         family,
         noise,
+        cost,
+        score,
+        select,
         report,
+        view,
+        reproduce,
         transfer,
         catalog,
         doctor,

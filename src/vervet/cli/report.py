@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vervet.cli import output
+from vervet.cli.cost import Baselines
 from vervet.cli.output import AsJson
 
 
@@ -27,19 +28,37 @@ def report(
     verifier: Annotated[str | None, typer.Option("--verifier", help="Count verdicts by this verifier.")] = None,
     title: Annotated[str | None, typer.Option("--title", help="The page's heading. Default: model and task.")] = None,
     figures: Annotated[
-        Path | None, typer.Option("--figures", help="Also write the curve as SVG, PNG and PDF into this folder.")
+        Path | None, typer.Option("--figures", help="Also write figures as SVG, PNG and PDF into this folder.")
+    ] = None,
+    baseline: Baselines = None,
+    price_in: Annotated[float | None, typer.Option("--price-in", help="USD for a million prompt tokens.")] = None,
+    price_out: Annotated[float | None, typer.Option("--price-out", help="USD for a million completion tokens.")] = None,
+    usd_per_sample: Annotated[
+        float | None, typer.Option("--usd-per-sample", help="USD for one sample, all in.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write one self-contained HTML page: curve, problems, verifier health, run facts, how to reproduce."""
+    """Write one self-contained HTML page: curve and forecast, selection, cost, problems, verifier health, how to reproduce."""
     from vervet import api
 
-    written = api.report(sources, out, level=level, verifier=verifier, title=title, figures=figures)
+    rates = api.Rates(price_in, price_out, None, usd_per_sample)
+    written = api.report(
+        sources,
+        out,
+        level=level,
+        verifier=verifier,
+        title=title,
+        figures=figures,
+        baseline=baseline or (),
+        rates=rates,
+    )
     size = written.stat().st_size
     if as_json:
-        drawn = sorted(str(p) for p in figures.glob("coverage.*")) if figures else []
+        drawn = sorted(str(p) for p in figures.glob("*.*")) if figures else []
         output.document({"schema": "vervet.report/1", "path": str(written), "bytes": size, "figures": drawn})
         return
     output.say(f"wrote {output.printable(str(written))} ({size / 1024:.0f} kB): open it in any browser, offline too")
     if figures:
-        output.say(f"wrote {output.printable(str(figures))}/coverage.svg, .png and .pdf")
+        output.say(
+            f"wrote {output.printable(str(figures))}/: coverage, difficulty, selection and cost as .svg, .png and .pdf"
+        )

@@ -23,13 +23,18 @@ def import_(
     path: Annotated[
         Path,
         typer.Argument(
-            help="JSONL or Parquet with problem_id, sample_index, text[, answer, correct, score]; or HumanEval's "
-            "task_id, completion."
+            help="JSONL, Parquet or a JSON array with problem_id, sample_index, text[, answer, correct, score], or what "
+            "other tools write, files and folders: see --format."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The new run's folder.")],
     format: Annotated[
-        str | None, typer.Option("--format", help="jsonl, parquet or humaneval. Default: found out.")
+        str | None,
+        typer.Option(
+            "--format",
+            help="parquet, jsonl, humaneval, evalplus, swebench, monkey_business, llmonk, inspect, lm_eval, nemo_skills, "
+            "openai_batch or lists (one row a problem). Default: found out.",
+        ),
     ] = None,
     task: Annotated[
         str | None, typer.Option("--task", help="The task the samples answer, so that `vervet verify` can judge them.")
@@ -77,12 +82,22 @@ def _print(done: Any, task: str | None) -> None:
 
 def export(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
-    format: Annotated[str, typer.Option("--format", help="jsonl, parquet, humaneval or counts.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="parquet, jsonl, humaneval, evalplus, swebench, dataset (a Hugging Face folder), sft, preferences, "
+            "every_eval_ever or counts.",
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("-o", "--output", help="The file to write, - for stdout. Default: beside the run.")
     ] = None,
     checks: Annotated[bool, typer.Option("--with-checks", help="Also write tests and references.")] = False,
     verifier: Annotated[str | None, typer.Option("--verifier", help="Verdicts by this verifier.")] = None,
+    per_problem: Annotated[
+        int | None, typer.Option("--per-problem", help="Rows a problem at most (sft and preferences).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's samples, or its counts, to a file that other tools read; a file that is there is replaced."""
@@ -91,7 +106,7 @@ def export(
 
     if as_json and str(out) == "-":
         raise BadOption("--json and -o -: both want standard output; name a file")
-    done = api.export(run, format=format, out=out, checks=checks, verifier=verifier)
+    done = api.export(run, format=format, out=out, checks=checks, verifier=verifier, per_problem=per_problem)
     if as_json:
         output.document(done.to_dict())
     elif done.path != "-":

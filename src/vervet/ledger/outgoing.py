@@ -9,26 +9,40 @@ import orjson
 
 from vervet.ledger import read
 from vervet.ledger.store import Ledger
-from vervet.records import Counts, Outcome, Problem, Sample
+from vervet.ledger.summary import verifier_of
+from vervet.records import Counts, Outcome, Problem, Prompt, Sample
 
+IMPORTED = "imported"
+# the task, or the provider, of samples that were made elsewhere
 Scores = Mapping[str, float | None]
 
 
 class Outgoing:
     """Satisfies `formats.Run`. Outcomes are those of one verifier."""
 
-    def __init__(self, ledger: Ledger, *, verifier: str | None = None, with_checks: bool = False) -> None:
+    def __init__(
+        self, ledger: Ledger, *, verifier: str | None = None, with_checks: bool = False, per_problem: int | None = None
+    ) -> None:
         """Raises: UserError where the verifier never judged here."""
+        config = ledger.config
         self._ledger = ledger
         self._verifier = verifier
         self._view = read.view(ledger, verifier)
         self._scorers = _scorers(ledger)
         self.score_columns = tuple(self._scorers.values())
         self.with_checks = with_checks
+        self.per_problem = per_problem
+        self.model = config.model.removeprefix(f"{IMPORTED}/")
+        self.task = "" if config.task == IMPORTED else config.task
+        self.params = config.params
+        self.verifier = str(verifier_of(ledger, self._view).get("name", "none"))
         self.replaced = 0
 
     def counts(self) -> Counts:
         return read.counts(self._ledger, self._verifier)
+
+    def prompt(self, problem_id: str) -> Prompt:
+        return self._ledger.problem(problem_id)[1]
 
     def samples(self) -> Iterator[tuple[Problem, Sample, Scores]]:
         """Problem by problem as the run has them, in index order."""

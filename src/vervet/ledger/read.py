@@ -349,11 +349,8 @@ def facts(ledger: Ledger, which: View) -> tuple[Facts, Counts]:
     table, pending, unparsed, distinct = tally(ledger, which)
     length = ledger.known_name("length")
     with storage(ledger.path):
-        total, truncated, tokens = ledger.db.execute(
-            "SELECT count(*), ifnull(sum(finish = ?), 0), ifnull(sum(tokens), 0) FROM samples", (length,)
-        ).fetchone()
-        prompt, completion, usd = ledger.db.execute(
-            "SELECT ifnull(sum(prompt_tokens), 0), ifnull(sum(completion_tokens), 0), sum(cost_usd) FROM requests"
+        total, truncated = ledger.db.execute(
+            "SELECT count(*), ifnull(sum(finish = ?), 0) FROM samples", (length,)
         ).fetchone()
     passed = int(table.c.sum())
     return (
@@ -367,12 +364,20 @@ def facts(ledger: Ledger, which: View) -> tuple[Facts, Counts]:
             distinct_answers=distinct,
             truncated=truncated,
             unparsed=unparsed,
-            prompt_tokens=prompt,
-            completion_tokens=max(completion, tokens),
-            cost_usd=usd,
+            **spent(ledger),
         ),
         table,
     )
+
+
+def spent(ledger: Ledger) -> dict[str, Any]:
+    """Tokens and money of all requests, by the names they have in Facts."""
+    with storage(ledger.path):
+        tokens = ledger.db.execute("SELECT ifnull(sum(tokens), 0) FROM samples").fetchone()[0]
+        prompt, completion, usd = ledger.db.execute(
+            "SELECT ifnull(sum(prompt_tokens), 0), ifnull(sum(completion_tokens), 0), sum(cost_usd) FROM requests"
+        ).fetchone()
+    return {"prompt_tokens": prompt, "completion_tokens": max(completion, tokens), "cost_usd": usd}
 
 
 def verifier_spec(ledger: Ledger) -> VerifierSpec:

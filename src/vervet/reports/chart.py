@@ -60,8 +60,23 @@ class Shape:
     marks: tuple[tuple[float, float], ...]
     whiskers: str
     # instead of bands where there is one k only
+    ahead: str
+    # the forecast beyond the data, joined to its end
+    ahead_band: str
+    law: str
+    # the fitted law beyond the data
     name_at: tuple[float, float] | None
     # where its name stands; None: in the legend only
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A baseline: one attempt of another model as a level line."""
+
+    label: str
+    y: float
+    crossings: tuple[tuple[int, float], ...]
+    # number of each run that reaches it, and the place on the axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +94,7 @@ class Chart:
     shapes: tuple[Shape, ...]
     quiet: bool
     # bands are shown for the series under attention only
+    rules: tuple[Rule, ...]
     x_ticks: list[Tick] = field(default_factory=list)
     y_ticks: list[Tick] = field(default_factory=list)
 
@@ -87,22 +103,37 @@ def coverage_chart(page: Page, width: int, height: int) -> Chart:
     """All curves of a page; names at their ends where the drawing is wide and the curves are few."""
     named = width > 600 and 1 < len(page.entries) <= _LABELS
     left, right, top, bottom = 54.0, width - (162.0 if named else 16.0), 14.0, height - 46.0
-    x = LogAxis(page.top, left, right)
+    x = LogAxis(page.reach, left, right)
     y = ShareAxis(_top(page), bottom, top)
     ends = _spread([_end(e, y) for e in page.entries], top, bottom) if named else []
     shapes = tuple(_shape(e, x, y, ends[i] if named else None) for i, e in enumerate(page.entries))
     quiet = len(page.entries) > FEW_RUNS
-    return Chart(width, height, left, right, top, bottom, x, y, shapes, quiet, x.ticks(), y.ticks())
+    return Chart(width, height, left, right, top, bottom, x, y, shapes, quiet, _rules(page, x, y), x.ticks(), y.ticks())
 
 
 def _top(page: Page) -> float:
     """The largest share that is drawn."""
     shares = [p.high if len(page.entries) <= FEW_RUNS else p.coverage for e in page.entries for p in e.path]
+    shares += [p.coverage for e in page.entries if e.ahead for p in e.ahead.points]
+    shares += [base.success for base in page.baselines]
     floors = [p.ceiling for e in page.entries if e.curve.unknown for p in e.path]
     return round_top(max([*(s for s in shares if s is not None), *floors], default=1.0))
 
 
+def _rules(page: Page, x: LogAxis, y: ShareAxis) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(
+            base.name,
+            round(y.at(base.success), 1),
+            tuple((e.number, round(x.at(k), 1)) for e in page.entries if (k := e.crossings[i].k) is not None),
+        )
+        for i, base in enumerate(page.baselines)
+    )
+
+
 def _end(entry: Entry, y: ShareAxis) -> float:
+    if entry.ahead:
+        return y.at(entry.ahead.points[-1].coverage)
     known = [p.coverage for p in entry.path if p.coverage is not None]
     return y.at(known[-1] if known else 0.0)
 
@@ -129,6 +160,10 @@ def _shape(entry: Entry, x: LogAxis, y: ShareAxis, name_y: float | None) -> Shap
     rest = [p for p in known if p.censored]
     single = len(known) == 1
     last = known[-1] if known else None
+    points = entry.ahead.points if entry.ahead and last else ()
+    beyond = [(last.k, last.coverage), *((p.k, p.coverage) for p in points)] if points and last else []
+    law = [(k, entry.ahead.fitted(k)) for k, _ in beyond] if entry.ahead else []
+    end = points[-1].k if points else last.k if last else 1
     return Shape(
         number=entry.number,
         label=entry.label,
@@ -140,12 +175,20 @@ def _shape(entry: Entry, x: LogAxis, y: ShareAxis, name_y: float | None) -> Shap
         undecided=_area([(p.k, p.floor, p.ceiling) for p in entry.path], x, y) if entry.curve.unknown else "",
         marks=tuple((round(x.at(p.k), 1), round(y.at(p.coverage or 0.0), 1)) for p in marks),
         whiskers=_whiskers(known[0], x, y) if single else "",
-        name_at=(round(x.at(last.k), 1) + 12, round(name_y, 1)) if last and name_y is not None else None,
+        ahead=_places(beyond, x, y),
+        ahead_band=_area([(p.k, p.low, p.high) for p in points], x, y) if len(points) > 1 else "",
+        law=_places(law, x, y),
+        name_at=(round(x.at(end), 1) + 12, round(name_y, 1)) if last and name_y is not None else None,
     )
 
 
 def _line(points: Iterable[CurvePoint], x: LogAxis, y: ShareAxis) -> str:
     places = [f"{x.at(p.k):.1f} {y.at(p.coverage or 0.0):.1f}" for p in points]
+    return "M" + "L".join(places) if len(places) > 1 else ""
+
+
+def _places(rows: Sequence[tuple[int, float | None]], x: LogAxis, y: ShareAxis) -> str:
+    places = [f"{x.at(k):.1f} {y.at(share):.1f}" for k, share in rows if share is not None]
     return "M" + "L".join(places) if len(places) > 1 else ""
 
 

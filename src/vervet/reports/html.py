@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 import vervet
+from vervet.analysis.baseline import Baseline
 from vervet.errors import BadOption, MissingPart, StorageError
 from vervet.reports import chart, page
 from vervet.reports.format import number, percent, plural, round_percent, shell_word, visible
@@ -33,37 +34,45 @@ _DIGITS = 9
 # of shares in the data for the read-out
 
 
-def write(subjects: Sequence[Subject], out: Path, level: float = 0.95, title: str | None = None) -> Path:
+def write(
+    subjects: Sequence[Subject],
+    out: Path,
+    level: float = 0.95,
+    title: str | None = None,
+    baselines: tuple[Baseline, ...] = (),
+) -> Path:
     """Write the page about `subjects`; all or nothing. Returns `out`.
 
     Raises: StorageError where it cannot be written, BadOption where `out` is a file of another kind, MissingPart
     without jinja2.
     """
-    text = render(subjects, level, title)
+    text = render(subjects, level, title, baselines)
     _refuse_other_files(out)
     _write_atomically(out, text.encode())
     return out
 
 
-def render(subjects: Sequence[Subject], level: float = 0.95, title: str | None = None) -> str:
+def render(
+    subjects: Sequence[Subject], level: float = 0.95, title: str | None = None, baselines: tuple[Baseline, ...] = ()
+) -> str:
     """The page's text."""
-    env = _environment()
-    about = page.build(subjects, level, vervet.__version__, title)
+    env = environment("vervet.reports")
+    about = page.build(subjects, level, vervet.__version__, title, baselines=baselines, forecasts=True)
     parts = []
     for section in SECTIONS:
         values = section.build(about)
         if values is not None:
             body = env.get_template(f"sections/{section.id}.html.j2").render(page=about, **values)
             parts.append((section, body))
-    style, script = _style(env), _source(env, "script.js")
+    style, script = styles(env), source(env, "script.js")
     text: str = env.get_template("page.html.j2").render(
         page=about,
         parts=parts,
         style=style,
         script=script,
         policy=policy(style, script),
-        data=_json(_readout(about)),
-        coverage=_json({"schema": "vervet.coverage/1", "sources": [e.curve.entry() for e in about.entries]}),
+        data=data_block(readout(about)),
+        coverage=data_block({"schema": "vervet.coverage/1", "sources": [e.curve.entry() for e in about.entries]}),
     )
     return text
 
@@ -82,13 +91,17 @@ def _hash(text: str) -> str:
 # ----------------------------------------------------------------------------------------------------- templates
 
 
-def _environment() -> Any:
+def environment(*packages: str) -> Any:
+    """Templates of these packages, the first one's before the others'; what they print is visible and escaped.
+
+    Raises: MissingPart without jinja2.
+    """
     try:
         import jinja2  # noqa: PLC0415  an extra
     except ImportError:
         raise MissingPart("the report needs jinja2: pip install 'vervet[report]'") from None
     env = jinja2.Environment(
-        loader=jinja2.PackageLoader("vervet.reports"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in packages]),
         autoescape=True,
         finalize=_printable,
         trim_blocks=True,
@@ -112,37 +125,44 @@ def _printable(value: Any) -> Any:
     return visible(value, _LONGEST) if type(value) is str else value
 
 
-def _source(env: Any, name: str) -> str:
+def source(env: Any, name: str) -> str:
     """A template's text as it lies there. Newlines as HTML parsers normalise them, or the hash would not fit."""
     text: str = env.loader.get_source(env, name)[0]
     return text.replace("\r\n", "\n").strip()
 
 
-def _style(env: Any) -> str:
+def styles(env: Any) -> str:
     """The style sheet with the lengths of bars as classes: the policy forbids style attributes."""
     bars = "".join(f".b{i}{{--n:{i / 100:g}}}" for i in range(101))
-    return f"{_source(env, 'style.css')}\n{bars}"
+    return f"{source(env, 'style.css')}\n{bars}"
 
 
 # ---------------------------------------------------------------------------------------------------------- data
 
 
-def _readout(about: page.Page) -> dict[str, Any]:
+def readout(about: page.Page) -> dict[str, Any]:
     """What the script reads: k, and each run's coverage and intervals at it, shares rounded to nine digits."""
     names = ("coverage", "low", "high", "draws_low", "draws_high")
-    return {
-        "k": about.grid,
-        "runs": [
-            {
-                name: [None if (v := getattr(p, name)) is None else round(v, _DIGITS) for p in entry.path]
-                for name in names
-            }
-            for entry in about.entries
-        ],
-    }
+    beyond = sorted({p.k for e in about.entries if e.ahead for p in e.ahead.points} - set(about.grid))
+    grid = sorted({*about.grid, *beyond})
+    return {"k": grid, "runs": [_curve(entry, grid, names) for entry in about.entries]}
 
 
-def _json(value: Any) -> str:
+def _curve(entry: page.Entry, grid: list[int], names: Sequence[str]) -> dict[str, Any]:
+    """One run's numbers on the grid as far as they go, and its forecast as [k, coverage, low, high]."""
+    known = {p.k: p for p in entry.path}
+    last = max(i for i, k in enumerate(grid) if k in known)
+    own = [known.get(k) for k in grid[: last + 1]]
+    out: dict[str, Any] = {name: [_rounded(getattr(p, name)) if p else None for p in own] for name in names}
+    points = entry.ahead.points if entry.ahead else ()
+    return out | {"ahead": [[p.k, *map(_rounded, (p.coverage, p.low, p.high))] for p in points]}
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, _DIGITS)
+
+
+def data_block(value: Any) -> str:
     """JSON for a data block: nothing in it can end the block."""
     text = orjson.dumps(_clean(value)).decode()
     for character in "<>&\u2028\u2029":

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vervet.analysis.baseline import Baseline, Crossing, crossing
 from vervet.analysis.curve import FEW_PROBLEMS, coverage
 from vervet.records import Curve, CurvePoint
+from vervet.reports.ahead import Ahead, look_ahead
 from vervet.reports.subject import Subject, labels, task_name
 
 _STEPS = 64
@@ -30,6 +32,10 @@ class Entry:
     # as `vervet coverage` prints it
     path: tuple[CurvePoint, ...]
     # the same curve on the page's fine grid, as far as it is drawn
+    ahead: Ahead | None = None
+    # what may come beyond the data; None: nothing can be said, or nobody asked
+    crossings: tuple[Crossing, ...] = ()
+    # where it reaches the page's baselines
 
     @property
     def cut(self) -> bool:
@@ -73,6 +79,13 @@ class Page:
     made: datetime.datetime
     # UTC
     version: str
+    baselines: tuple[Baseline, ...] = ()
+    # single attempts of other models
+
+    @property
+    def reach(self) -> int:
+        """Largest k that is drawn, forecasts included."""
+        return max([self.top, *(e.ahead.points[-1].k for e in self.entries if e.ahead)])
 
     @property
     def single(self) -> bool:
@@ -95,16 +108,30 @@ class Page:
         return next((p for p in entry.path if p.k == k), None)
 
 
-def build(subjects: Sequence[Subject], level: float, version: str, title: str | None = None) -> Page:
-    """Estimate every curve. Raises: BadOption for a level outside (0, 1)."""
+def build(
+    subjects: Sequence[Subject],
+    level: float,
+    version: str,
+    title: str | None = None,
+    *,
+    steps: int = _STEPS,
+    baselines: tuple[Baseline, ...] = (),
+    forecasts: bool = False,
+) -> Page:
+    """Estimate every curve, `steps` places along it; with `forecasts` also beyond the data.
+
+    Raises: BadOption for a level outside (0, 1).
+    """
     curves = [coverage(s.counts, level=level) for s in subjects]
     ends = [_end(s, curve) for s, curve in zip(subjects, curves, strict=True)]
-    grid = _grid([p.k for curve, end in zip(curves, ends, strict=True) for p in curve.points if p.k <= end])
+    grid = _grid([p.k for curve, end in zip(curves, ends, strict=True) for p in curve.points if p.k <= end], steps)
     names = labels(subjects)
     entries = []
     for number, (subject, curve, name, end) in enumerate(zip(subjects, curves, names, ends, strict=True)):
         own = [k for k in grid if k <= end]
-        entries.append(Entry(subject, name, number, curve, coverage(subject.counts, k=own, level=level).points))
+        path = coverage(subject.counts, k=own, level=level).points
+        ahead = look_ahead(subject.counts, end, level) if forecasts else None
+        entries.append(Entry(subject, name, number, curve, path, ahead, _crossings(subject, baselines)))
     return Page(
         title=title or _title(subjects, names),
         entries=tuple(entries),
@@ -112,7 +139,14 @@ def build(subjects: Sequence[Subject], level: float, version: str, title: str | 
         grid=grid,
         made=datetime.datetime.now(datetime.UTC),
         version=version,
+        baselines=baselines,
     )
+
+
+def _crossings(subject: Subject, baselines: Sequence[Baseline]) -> tuple[Crossing, ...]:
+    cost = subject.cost
+    per = (cost.usd_per_sample, cost.flops_per_sample, cost.flops_per_prompt or 0.0) if cost else (None, None, 0.0)
+    return tuple(crossing(subject.counts, base, *per) for base in baselines)
 
 
 def _end(subject: Subject, curve: Curve) -> int:
@@ -121,8 +155,8 @@ def _end(subject: Subject, curve: Curve) -> int:
     return max(1, int(np.quantile(subject.counts.n, 0.5, method="lower")), *half)
 
 
-def _grid(ks: list[int]) -> tuple[int, ...]:
-    fine = np.unique(np.rint(np.geomspace(1, max(ks), _STEPS)).astype(np.int64))
+def _grid(ks: list[int], steps: int) -> tuple[int, ...]:
+    fine = np.unique(np.rint(np.geomspace(1, max(ks), steps)).astype(np.int64))
     return tuple(sorted({*ks, *(int(k) for k in fine)}))
 
 

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vervet.reports import words
-from vervet.reports.chart import coverage_chart
+from vervet.analysis.selection import Selection
+from vervet.reports import lines, money, words
+from vervet.reports.chart import coverage_chart, look
 from vervet.reports.command import run_command
-from vervet.reports.format import percent, plain
+from vervet.reports.format import percent, plain, short
 from vervet.reports.histogram import bins, count, draw
+from vervet.reports.lines import Series
 from vervet.reports.page import Entry, Page
 from vervet.reports.subject import Subject, task_name
 
@@ -49,6 +51,66 @@ def curve(page: Page) -> Values:
         "partial": any(p.censored for e in page.entries for p in e.path),
         "ragged": any(p.censored for e in page.entries for p in e.curve.points),
         "undecided": any(e.curve.unknown for e in page.entries),
+        "ahead": [e for e in page.entries if e.ahead],
+        "crossed": [(e, [money.crossing_words(c) for c in e.crossings]) for e in page.entries if e.crossings],
+    }
+
+
+# ------------------------------------------------------------------------------------------ selection and cost
+
+METHODS = {
+    "first": "the first answer",
+    "majority": "the most frequent answer",
+    "best-of-k": "the best score",
+    "weighted-majority": "the most frequent, weighted by score",
+    "verified": "a vote among accepted answers",
+}
+
+
+def selection(page: Page) -> Values | None:
+    """Success and precision of each method against k; the oracle is coverage itself."""
+    runs = [(e, e.subject.selection) for e in page.entries if e.subject.selection]
+    if not runs:
+        return None
+    names = list(dict.fromkeys(p.method for _, s in runs for p in s.points if p.method != "oracle"))
+    sizes = (("wide", 470, 300), ("narrow", 380, 280))
+    return {
+        "names": names,
+        "method": METHODS,
+        "runs": [(e, s, [_selected(s, names, *size) for size in sizes]) for e, s in runs],
+        "said": [(e, text) for e, s in runs if (text := words.selected(s))],
+    }
+
+
+def _selected(found: Selection, names: list[str], kind: str, width: int, height: int) -> Values:
+    curve = {p.k: p.coverage for p in found.points if p.coverage is not None}
+    own = [(name, look(i), [p for p in found.points if p.method == name]) for i, name in enumerate(names)]
+    success = [Series(n, k, tuple((p.k, p.success) for p in ps if p.success is not None)) for n, k, ps in own]
+    precise = [Series(n, k, tuple((p.k, p.precision) for p in ps if p.precision is not None)) for n, k, ps in own]
+    limit = Series("coverage", look(5), tuple(sorted(curve.items())), plain=True)
+    title = "attempts k (log scale)"
+    return {
+        "kind": kind,
+        "success": lines.draw([limit, *success], width, height, title, short),
+        "precision": lines.draw(precise, width, height, title, short),
+    }
+
+
+def cost(page: Page) -> Values | None:
+    """Coverage against what the attempts at a problem cost, with the baselines."""
+    unit = money.unit_of(page)
+    crossed = [(e, [money.crossing_words(c) for c in e.crossings]) for e in page.entries if e.crossings]
+    if unit is None:
+        return {"unit": None, "crossed": crossed, "charts": (), "rows": ()} if crossed else None
+    title = f"{unit.name} a problem (log scale)"
+    found = money.series(page, unit)
+    sizes = (("wide", 960, 380), ("narrow", 380, 320))
+    return {
+        "unit": unit,
+        "crossed": crossed,
+        "charts": [(n, drawn) for n, w, h in sizes if (drawn := lines.draw(found, w, h, title, unit.show))],
+        "rows": money.rows(page, unit),
+        "single_marks": [s for s in found if not s.joined],
     }
 
 
@@ -268,7 +330,12 @@ def uncertain(page: Page) -> Values:
 
 def methods(page: Page) -> Values:
     designs = dict.fromkeys(e.curve.design for e in page.entries if e.curve.design != "fixed")
-    return {"censored": any(p.censored for e in page.entries for p in e.curve.points), "designs": list(designs)}
+    return {
+        "ahead": any(e.ahead for e in page.entries),
+        "selection": any(e.subject.selection for e in page.entries),
+        "censored": any(p.censored for e in page.entries for p in e.curve.points),
+        "designs": list(designs),
+    }
 
 
 SECTIONS = (
@@ -276,6 +343,8 @@ SECTIONS = (
     Section("curve", "Coverage", "Coverage against attempts", curve),
     Section("uncertain", "Uncertainty", "What is uncertain", uncertain),
     Section("difficulty", "Difficulty", "How success is spread over problems", difficulty),
+    Section("selection", "Selection", "Which answer to hand back", selection),
+    Section("cost", "Cost", "What it costs", cost),
     Section("problems", "Problems", "Problems", problems),
     Section("verifier", "Verifier", "Verifier health", verifier),
     Section("facts", "Facts", "Run facts", facts),

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from vervet.analysis.cost import RunCost
+from vervet.analysis.selection import Selection
 from vervet.ledger.summary import Summary
 from vervet.records import Config, Counts
 
@@ -26,6 +28,8 @@ class Subject:
     verifier: Mapping[str, Any] = field(default_factory=dict)
     # name, version, settings and fingerprint of the verifier behind the counts
     summary: Summary | None = None
+    selection: Selection | None = None
+    cost: RunCost | None = None
 
     @property
     def is_run(self) -> bool:

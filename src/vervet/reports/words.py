@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vervet.analysis.curve import FEW_PROBLEMS
+from vervet.analysis.selection import Selection
 from vervet.records import CurvePoint
 from vervet.reports.format import listed, number, percent, plural, round_percent
 from vervet.reports.page import Entry, Page
@@ -131,11 +132,38 @@ def caveats(entry: Entry) -> list[str]:
     if entry.subject.summary and entry.subject.summary.contested:
         many = entry.subject.summary.contested
         out.append(f"The verifier contradicted itself on {plural(many, 'answer')}: the majority of trials counts.")
-    return out
+    return out + ahead(entry)
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
+
+
+def selected(found: Selection) -> str:
+    """What is lost between a right answer being there and being picked; "" where that cannot be said."""
+    last = max((p.k for p in found.points if p.success is not None and not p.censored), default=None)
+    at = [p for p in found.points if p.k == last and p.method not in ("oracle", "first") and p.success is not None]
+    best = max(at, key=lambda p: p.success or 0.0, default=None)
+    if best is None or best.coverage is None or best.k == 1:
+        return ""
+    text = (
+        f"With {number(best.k)} attempts a right answer is there for {percent(best.coverage)} of problems; picked by "
+        f"{best.method.replace('-', ' ')} it is {percent(best.success)}"
+    )
+    return text + (f", {percent(best.precision)} of what could be." if best.precision is not None else ".")
+
+
+def ahead(entry: Entry) -> list[str]:
+    """What the dashed lines are, and what they rest on."""
+    if entry.ahead is None:
+        return []
+    last, end = entry.ahead.points[-1], entry.path[-1].k
+    text = (
+        f"Beyond {plural(end, 'attempt')} nothing was sampled. The dashed line is a forecast for these very problems: "
+        f"{percent(last.coverage)} at k = {number(last.k)} ({percent(last.low)} to {percent(last.high)}). It rests on how "
+        "the rare successes of hard problems go on, which the samples at hand show only in part."
+    )
+    return [text, *(_sentence(w) for w in entry.ahead.warnings if not any(said in w for said in _SAID))]
 
 
 def general_caveats(page: Page) -> list[str]:

@@ -42,6 +42,9 @@ class Head:
     # tokens the model was trained for; 0 where it does not say
     parameters: int
     # number of weights
+    layers: int = 0
+    width: int = 0
+    # blocks, and size of the residual stream; 0 where it does not say
 
 
 def read_head(path: Path) -> Head:
@@ -87,6 +90,8 @@ class _Reader:
             bool(values.get("tokenizer.chat_template")),
             int(values.get(f"{architecture}.context_length", 0)),
             parameters,
+            int(values.get(f"{architecture}.block_count", 0)),
+            int(values.get(f"{architecture}.embedding_length", 0)),
         )
 
     def _tensors(self, count: int, alignment: int) -> int:

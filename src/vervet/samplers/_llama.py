@@ -13,11 +13,13 @@ Everything here blocks and belongs on one thread. What was learnt about the libr
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import math
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,28 @@ class Llama:
             raise RuntimeError(f"llama.cpp finished {sum(bool(c.finish_reason) for c in choices)} of {n} texts")
         return choices
 
+    def first_tokens(self, body: Mapping[str, Any], top: int) -> dict[str, float]:
+        """The likeliest first tokens and their probabilities, before any sampler. Raises: as `generate`."""
+        errors: list[Mapping[str, Any]] = []
+        found: dict[str, float] = {}
+
+        def take(chunk: Mapping[str, Any]) -> bool:
+            if "error" in chunk:
+                errors.append(chunk["error"])
+            for choice in chunk.get("choices", ()):
+                for token in (choice.get("logprobs") or {}).get("content") or ():
+                    for entry in token.get("top_logprobs") or ():
+                        found[entry["token"]] = found.get(entry["token"], 0.0) + math.exp(entry["logprob"])
+            return False
+
+        chat = "messages" in body
+        handle = self._server.handle_chat_completions if chat else self._server.handle_completions
+        asked = {"logprobs": True, "top_logprobs": top} if chat else {"logprobs": top}
+        handle({**PLAIN, **body, **asked, "n": 1, "max_tokens": 1, "temperature": 1.0, "stream": True}, take)
+        if errors:
+            _raise(errors[0])
+        return found
+
     def close(self) -> None:
         """Free the weights and end llama.cpp's threads."""
         self._server = None
@@ -157,16 +181,24 @@ def require_gpu() -> None:
 
 
 def _library() -> Any:
-    """Import the extra. Its OpenMP spins at barriers by default: with 2 of 2 cores and one other busy process that cost
-    a factor 2 to 5, a short spin costs nothing (measured), and the setting is read once, when the library is loaded."""
+    """Import the extra."""
     require()
+    try:
+        with short_spins():
+            return importlib.import_module("xllamacpp")
+    except ImportError as error:
+        raise MissingPart(f"the extra `local` is installed and does not load ({error}): reinstall xllamacpp") from error
+
+
+@contextlib.contextmanager
+def short_spins() -> Iterator[None]:
+    """For the import of a library that computes with OpenMP, which spins at barriers by default: with 2 of 2 cores and one
+    other busy process that cost a factor 2 to 5, a short spin costs nothing (measured). Read once, when it is loaded."""
     ours = not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
     if ours:
         os.environ["GOMP_SPINCOUNT"] = "1000"
     try:
-        return importlib.import_module("xllamacpp")
-    except ImportError as error:
-        raise MissingPart(f"the extra `local` is installed and does not load ({error}): reinstall xllamacpp") from error
+        yield
     finally:
         if ours:
             del os.environ["GOMP_SPINCOUNT"]

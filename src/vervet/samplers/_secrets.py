@@ -52,7 +52,7 @@ def refuse_keys(values: Mapping[str, Any], what: str) -> None:
     for path, name, text in _texts(values, ""):
         if _REFERENCE.fullmatch(text):
             continue
-        if _SECRET_NAME.search(name) or looks_like_a_key(text):
+        if secret_name(name) or looks_like_a_key(text):
             raise BadOption(
                 f"{what} {path} looks like a key and would be stored with the run: "
                 f'put it into an environment variable NAME and write "$NAME" there'
@@ -64,6 +64,11 @@ def require_references(values: Mapping[str, Any], what: str) -> None:
     for name, value in values.items():
         if not (isinstance(value, str) and _REFERENCE.fullmatch(value)):
             raise BadOption(f'{what} {name}: put the value into an environment variable NAME and write "$NAME"')
+
+
+def secret_name(name: str) -> bool:
+    """Whether a field or an environment variable is called as one that holds a key is called."""
+    return bool(_SECRET_NAME.search(name))
 
 
 def looks_like_a_key(text: str) -> bool:

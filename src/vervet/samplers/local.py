@@ -26,7 +26,7 @@ from typing import Any
 from vervet import fetch
 from vervet.errors import BadOption, ServiceError
 from vervet.protocols import SamplerSetup, SamplerTraits
-from vervet.records import Completion, PromptForm, Reply, Request, Usage, derive_seed, prompt_to_json
+from vervet.records import Completion, Prompt, PromptForm, Reply, Request, Usage, derive_seed, prompt_to_json
 from vervet.samplers._gguf import read_head
 from vervet.samplers._llama import Choice, Llama, OutOfRoom, PromptTooLong, require, require_gpu, usable_threads
 from vervet.samplers._models import HubName, LocalModel, cached_hub_file, hub_part, resolve
@@ -111,6 +111,13 @@ class Local:
             stop.set()
             raise
 
+    async def first_tokens(self, prompt: Prompt, top: int) -> dict[str, float]:
+        """The likeliest `top` first tokens of an answer, and their probabilities at temperature 1.
+
+        Raises: ValueError (the prompt is longer than the context), and what loading raises.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._first_tokens, prompt, top)
+
     async def aclose(self) -> None:
         """End what is running, free the model. May be called twice."""
         if self._closing.is_set():
@@ -147,6 +154,16 @@ class Local:
                     raise
                 prompt *= 2
         return _reply(batches, self._name, logprobs=self._logprobs)
+
+    def _first_tokens(self, prompt: Prompt, top: int) -> dict[str, float]:
+        body = {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt_to_json(prompt)}
+        size = len(str(prompt_to_json(prompt)).encode()) // 2 + 128
+        try:
+            return self._loaded(min(size, self._most)).first_tokens(body, top)
+        except PromptTooLong as error:
+            if error.prompt >= self._most:
+                raise
+            return self._loaded(error.prompt + 1).first_tokens(body, top)
 
     def _loaded(self, tokens: int) -> Llama:
         """The model with room for `tokens`, loaded anew where it has less."""

@@ -39,15 +39,21 @@ class Container:
 
     @classmethod
     async def start(
-        cls, serves: str, isolation: str, memory_mb: int, launcher: Sequence[str] | None = None
+        cls,
+        serves: str,
+        isolation: str,
+        memory_mb: int,
+        launcher: Sequence[str] | None = None,
+        shown: Sequence[str] = (),
     ) -> Container:
-        """Make a container that serves "functions" or "programs". Raises: MissingPart with the reason.
+        """Make a container that serves "functions", "programs" or a "session". Raises: MissingPart with the reason.
 
         Args: launcher: the interpreter and its options, perhaps behind a program that starts it as somebody else.
+        shown: absolute paths of the host that its root shows as well, read-only.
         """
         pairs = {name: socket.socketpair() for name in _CHANNELS}
         theirs = {name: pair[1] for name, pair in pairs.items()}
-        config = {"serves": serves, "kind": isolation, "memory_mb": memory_mb}
+        config = {"serves": serves, "kind": isolation, "memory_mb": memory_mb, "shown": list(shown)}
         config["fds"] = {name: sock.fileno() for name, sock in theirs.items()}
         try:
             process = _launch([*(launcher or interpreter()), _LAUNCH, json.dumps(config)], list(theirs.values()))

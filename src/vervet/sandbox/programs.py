@@ -1,14 +1,25 @@
-"""Whole programs in a container: the Sandbox seam over namespaces, and, asked for by name, without isolation."""
+"""Whole programs in a container: the Sandbox seam, over namespaces and, asked for by name, without isolation.
+
+One job at a time is `run`. Many programs over the same files, such as one compiler run and two hundred tests, are a
+`workspace`: its folder is made once, and starting a program in it costs hardly more than anywhere else.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
 
-from vervet.protocols import SandboxJob, SandboxOutcome
+from vervet.protocols import Limits, SandboxJob, SandboxOutcome
 from vervet.sandbox._container import Container, Gone, Pool
 from vervet.sandbox.inside import wire
+
+_AHEAD = 2
+# programs handed over at once in `run_all`: one runs, one waits for its turn
+_SMALL = 1 << 16
+# bytes of an input that a socket's buffer holds; a longer one is sent when the other side is sure to read
+_DIED = "the container died"
 
 
 class ProgramSandbox:
@@ -32,12 +43,103 @@ class ProgramSandbox:
 
     async def run(self, job: SandboxJob) -> SandboxOutcome:
         """See the protocol. Raises: MissingPart where no container can be made."""
+        async with self.workspace(job.files, job.limits) as workspace:
+            return await workspace.run(job.argv, job.stdin)
+
+    @contextlib.asynccontextmanager
+    async def workspace(
+        self, files: Mapping[str, bytes] | None = None, limits: Limits | None = None
+    ) -> AsyncIterator[Workspace]:
+        """A folder with `files` in it, for as many programs as you like; it holds one of the sandbox's containers.
+
+        Args: files: relative path -> content; limits: of each program that is not given its own. All of them share
+        `limits.disk_mb`, the size of the folder.
+        Raises: MissingPart where no container can be made.
+        """
         async with self._pool.slot() as slot:
-            return await slot.run(job)
+            workspace = Workspace(slot, limits or Limits())
+            await workspace._open(files or {})
+            yield workspace
+            await workspace._close()
 
     async def aclose(self) -> None:
         """End all containers. Nothing of them is left when this returns."""
         await self._pool.aclose()
+
+
+class Workspace:
+    """A folder in a container. Programs start in it, one after the other.
+
+    Nothing that a program started is alive when its outcome is there. Where the container died, all further programs
+    are `started=False`.
+    """
+
+    def __init__(self, slot: ProgramSlot, limits: Limits) -> None:
+        self._slot = slot
+        self._limits = limits
+        self._phase: tuple[int, bool] | None = None
+        self._waiting = b""
+        # to be sent with the next program
+        self._unread = 0
+        # outcomes that nobody has asked for
+
+    async def run(self, argv: Sequence[str], stdin: bytes = b"", limits: Limits | None = None) -> SandboxOutcome:
+        """Run one program, which may change the folder: a compiler, a set-up."""
+        await self._skip()
+        await self._send(argv, stdin, limits or self._limits, read_only=False)
+        return await self._receive()
+
+    async def run_all(
+        self, argv: Sequence[str], stdins: Iterable[bytes], limits: Limits | None = None
+    ) -> AsyncGenerator[SandboxOutcome, None]:
+        """Run one program on many inputs; stop by leaving the loop. Outcomes come in order.
+
+        The folder is read-only and the temporary folder is emptied after each, so that no run leaves anything for
+        the next. The next input is on its way while you look at an outcome.
+        """
+        await self._skip()
+        limits, inputs = limits or self._limits, iter(stdins)
+        stdin = next(inputs, None)
+        while stdin is not None or self._unread:
+            while stdin is not None and self._unread < (_AHEAD if len(stdin) < _SMALL else 1):
+                await self._send(argv, stdin, limits, read_only=True)
+                stdin = next(inputs, None)
+            yield await self._receive()
+
+    async def _open(self, files: Mapping[str, bytes]) -> None:
+        head = {"do": "open", "names": list(files), "disk_mb": self._limits.disk_mb}
+        self._waiting = b"".join(map(wire.pack, (_json(head), *files.values())))
+
+    async def _send(self, argv: Sequence[str], stdin: bytes, limits: Limits, *, read_only: bool) -> None:
+        wanted = (limits.memory_mb, read_only)
+        if self._phase != wanted:
+            self._waiting += b"" if self._phase is None else wire.pack(_json({"do": "end"}))
+            phase = {"do": "phase", "memory_mb": limits.memory_mb, "disk_mb": self._limits.disk_mb}
+            self._waiting += wire.pack(_json({**phase, "read_only": read_only}))
+            self._phase = wanted
+        head = {"do": "run", "argv": list(argv), "cpu_s": limits.cpu_s, "wall_s": limits.wall_s}
+        head |= {"output_bytes": limits.output_bytes, "memory_mb": limits.memory_mb}
+        data, self._waiting = self._waiting + wire.pack(_json(head)) + wire.pack(stdin), b""
+        self._unread += 1
+        await self._slot.send(data)
+
+    async def _receive(self) -> SandboxOutcome:
+        self._unread -= 1
+        return await self._slot.receive()
+
+    async def _skip(self) -> None:
+        """Outcomes of an abandoned `run_all`."""
+        while self._unread:
+            await self._receive()
+
+    async def _close(self) -> None:
+        await self._skip()
+        if self._phase is not None:
+            await self._slot.send(wire.pack(_json({"do": "end"})) + wire.pack(_json({"do": "close"})))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 class ProgramSlot:
@@ -47,18 +149,23 @@ class ProgramSlot:
         self._container = container
         self.usable = True
 
-    async def run(self, job: SandboxJob) -> SandboxOutcome:
-        head = {"argv": list(job.argv), "names": list(job.files), **asdict(job.limits)}
-        parts = [json.dumps(head).encode(), *job.files.values(), job.stdin]
-        await self._container.send("control", b"".join(wire.pack(p) for p in parts))
+    async def send(self, data: bytes) -> None:
+        """Hand over messages."""
+        if self.usable:
+            await self._container.send("control", data)
+
+    async def receive(self) -> SandboxOutcome:
+        """The next outcome."""
         frames = self._container.frames["control"]
         try:
+            if not self.usable:
+                raise Gone
             end = await frames.receive()
             stdout, stderr = await frames.receive_bytes(), await frames.receive_bytes()
         except Gone:
             self.usable = False
-            return SandboxOutcome(started=False, error="the container died")
-        code = end["exit"] if end["started"] else None
+            return SandboxOutcome(started=False, error=_DIED)
+        code = end["exit"]
         return SandboxOutcome(
             started=end["started"],
             error=end["error"],
@@ -66,8 +173,8 @@ class ProgramSlot:
             signal=-code if code is not None and code < 0 else None,
             stdout=stdout,
             stderr=stderr,
-            cpu_s=end["cpu_s"],
-            wall_s=end["wall_s"],
+            cpu_s=end.get("cpu_s", 0.0),
+            wall_s=end.get("wall_s", 0.0),
             limit=end["limit"],
         )
 

@@ -7,41 +7,13 @@ signs are units that either side may leave out, so 50% equals 50 and not 0.5.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from vervet.records import Outcome, Problem, Reason, Strength, Verdict
+from vervet.text.numbers import parse_number
 from vervet.verifiers import _fields
-
-_LONGEST = 200
-# characters of a number: what is longer is none, and cannot cost time
-_LARGEST_EXPONENT = 300
-_DECIMAL = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?(?:[eE]([+-]?\d{1,4}))?|\.\d+(?:[eE]([+-]?\d{1,4}))?"
-_NUMBER = re.compile(rf"([+-]?)[$€£]?\s?([+-]?)({_DECIMAL})(?:\s?/\s?({_DECIMAL}))?\s?\\?%?", re.ASCII)
-
-
-def parse_number(text: str) -> Fraction | None:
-    """The number that a whole text is, exactly; None where it is none. Total, linear, bounded."""
-    text = text.strip().replace("\u2212", "-").replace("\\$", "$")
-    if text.endswith(".") and not text.endswith(".."):
-        text = text[:-1]
-    if len(text) > _LONGEST:
-        return None
-    found = _NUMBER.fullmatch(text)
-    if found is None or (found[1] and found[2]):
-        return None
-    exponents = [int(e) for e in (found[4], found[5], found[7], found[8]) if e]
-    if any(abs(e) > _LARGEST_EXPONENT for e in exponents):
-        return None
-    value = Fraction(found[3].replace(",", ""))
-    if found[6]:
-        below = Fraction(found[6].replace(",", ""))
-        if below == 0:
-            return None
-        value /= below
-    return -value if "-" in {found[1], found[2]} else value
 
 
 class Number:

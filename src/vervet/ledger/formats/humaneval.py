@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from vervet.ledger.formats import jsonl
+from vervet.ledger.formats import containers, jsonl
 from vervet.ledger.formats.rows import Columns, Entry, Head, Run
 
 COLUMNS = Columns(problem_id="task_id", text="completion", correct=("passed", "correct"))
@@ -25,7 +25,7 @@ def recognises(head: Head) -> bool:
 
 def read(path: Path) -> Iterator[Entry]:
     """Raises: BadData where the file cannot be read; single lines that cannot are skipped."""
-    return jsonl.rows(path, COLUMNS)
+    return containers.rows(path, COLUMNS)
 
 
 def write(out: BinaryIO, run: Run) -> int:
@@ -41,5 +41,9 @@ def completion(answer: str | None) -> str:
     """What stands behind the prompt so that both together are the answer's program."""
     if answer is None:
         return ""
-    continues = answer.lstrip("\r\n")[:1] in (" ", "\t") or not _DEFINES.search(answer)
-    return answer if continues else f"\n{answer}"
+    return answer if continues(answer) else f"\n{answer}"
+
+
+def continues(answer: str) -> bool:
+    """Whether an answer goes on where the prompt ends, rather than being a whole program."""
+    return answer.lstrip("\r\n")[:1] in (" ", "\t") or not _DEFINES.search(answer)

@@ -16,27 +16,12 @@ from typing import Any, BinaryIO, cast
 import orjson
 
 from vervet.errors import BadData
-from vervet.ledger.formats.rows import PLAIN, Columns, Entry, Head, Run, Skipped, row_of
+from vervet.ledger.formats.rows import Run, Skipped
 
-LONGEST_LINE = 16 * 1024 * 1024
-# bytes: no sample is longer, and a line has to fit into memory
+LONGEST_LINE = 256 * 1024 * 1024
+# bytes: a problem with all its samples in lists may be long, and a line has to fit into memory
 _LINES_TRIED = 1000
 # until an object is found that shows the format
-
-
-def recognises(head: Head) -> bool:
-    return head.first is not None and PLAIN.problem_id in head.first and PLAIN.text in head.first
-
-
-def read(path: Path) -> Iterator[Entry]:
-    """Raises: BadData where the file cannot be read; single lines that cannot are skipped."""
-    return rows(path, PLAIN)
-
-
-def rows(path: Path, columns: Columns) -> Iterator[Entry]:
-    """Rows of any format that keeps one sample in one object."""
-    for entry in objects(path):
-        yield entry if isinstance(entry, Skipped) else row_of(entry[0], entry[1], columns)
 
 
 def first_object(path: Path) -> dict[str, Any] | None:

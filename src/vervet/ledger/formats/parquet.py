@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -10,49 +10,53 @@ from typing import Any, BinaryIO
 import orjson
 
 from vervet.errors import BadData, MissingPart
-from vervet.ledger.formats.rows import PLAIN, Entry, Head, Run, Skipped, encodable, row_of
+from vervet.ledger.formats.rows import Run, Skipped, encodable
 
 MAGIC = b"PAR1"
-_BATCH = 256
-# rows read at once: texts may be long
 _GROUP_ROWS, _GROUP_CHARS = 16384, 16 * 1024 * 1024
 # a row group is written when it has so much
 
 
-def recognises(head: Head) -> bool:
-    return head.magic.startswith(MAGIC)
+def objects(path: Path, columns: Sequence[str] | None, at_once: int) -> Iterator[tuple[str, dict[str, Any]] | Skipped]:
+    """(where, cells) of every row, `at_once` rows in memory; of a table without any of `columns` the rows are empty.
 
-
-def read(path: Path) -> Iterator[Entry]:
-    """Raises: BadData where the file is damaged or lacks a column; MissingPart without pyarrow."""
+    Raises: BadData where the file is damaged or a column appears twice; MissingPart without pyarrow.
+    """
     pyarrow, parquet = _modules("reading")
+    number = 0
     try:
         with path.open("rb") as file:
             # buffered by page, not by column: a column of a row group may be larger than memory
             table = parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
-            have = table.schema_arrow.names
-            _require_columns(path, have)
-            wanted = [name for name in PLAIN.all() if name in have]
-            number = 0
-            for batch in table.iter_batches(batch_size=_BATCH, columns=wanted, use_threads=False):
+            wanted = _wanted(path, table.schema_arrow.names, columns)
+            for batch in table.iter_batches(batch_size=at_once, columns=wanted, use_threads=False):
                 for cells in _cells(batch):
                     number += 1
                     where = f"row {number}"
-                    yield Skipped(where, "not UTF-8 text") if cells is None else row_of(where, cells)
+                    yield Skipped(where, "not UTF-8 text") if cells is None else (where, cells)
     except (pyarrow.ArrowException, OSError) as error:
         detail = (str(error).splitlines() or ["no detail"])[0]
         raise BadData(f"{path} cannot be read as Parquet: {detail}") from error
 
 
-def _require_columns(path: Path, have: list[str]) -> None:
-    missing = [name for name in (PLAIN.problem_id, PLAIN.text) if name not in have]
-    if missing:
-        raise BadData(
-            f"{path} has no column {' and no column '.join(missing)}; it has {', '.join(have[:12]) or 'none'}"
-        )
-    twice = [name for name in PLAIN.all() if have.count(name) > 1]
+def first_object(path: Path) -> dict[str, Any] | None:
+    """The first row that can be read, or where there is none, its columns without values. Raises: BadData, MissingPart."""
+    pyarrow, parquet = _modules("reading")
+    try:
+        names = parquet.read_schema(path).names
+    except (pyarrow.ArrowException, OSError) as error:
+        detail = (str(error).splitlines() or ["no detail"])[0]
+        raise BadData(f"{path} cannot be read as Parquet: {detail}") from error
+    first = next((entry[1] for entry in objects(path, None, 1) if not isinstance(entry, Skipped)), None)
+    return first or dict.fromkeys(names)
+
+
+def _wanted(path: Path, have: Sequence[str], columns: Sequence[str] | None) -> list[str]:
+    wanted = list(have) if columns is None else [name for name in columns if name in have]
+    twice = [name for name in wanted if have.count(name) > 1]
     if twice:
         raise BadData(f"{path}: two columns are named {twice[0]}")
+    return list(dict.fromkeys(wanted))
 
 
 def _cells(batch: Any) -> list[dict[str, Any] | None]:

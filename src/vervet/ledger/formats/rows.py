@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
-from vervet.records import Counts, Problem, Sample
+from vervet.records import Counts, Params, Problem, Prompt, Sample
 
 LARGEST_INDEX = 9_999_999
 # a sample_index beyond it is something else (a time, a hash), and would make holes that nobody can list
@@ -22,7 +23,9 @@ class Head:
     magic: bytes
     # its first 8 bytes
     first: Mapping[str, Any] | None
-    # its first JSON object, where it has any
+    # its first object, where it has any
+    path: Path
+    # the file, for formats that have to look inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Row:
     reasoning: str = ""
     reference: str | None = None
     check: Mapping[str, Any] | None = None
+    prompt: str = ""
+    # what the model was asked, where the file tells
 
 
 Entry = Row | Skipped
@@ -103,6 +108,15 @@ class Run(Protocol):
 
     score_columns: tuple[str, ...]
     with_checks: bool
+    per_problem: int | None
+    # rows a problem that are wanted at most, for formats that choose
+    model: str
+    # as the run names it, without its provider where the samples were imported
+    task: str
+    # "" where nobody knows
+    params: Params
+    verifier: str
+    # name of the one behind the outcomes
     replaced: int
     # rows in which a writer had to replace characters that its format cannot hold
 
@@ -115,6 +129,8 @@ class Run(Protocol):
         ...
 
     def counts(self) -> Counts: ...
+
+    def prompt(self, problem_id: str) -> Prompt: ...
 
 
 # ------------------------------------------------------------------------------------------------- cells into rows
@@ -134,7 +150,7 @@ class Columns:
         return (self.problem_id, self.text, self.index, *self.correct, *_OTHERS)
 
 
-_OTHERS = ("answer", "score", "finish_reason", "completion_tokens", "seed", "reasoning", "reference", "check")
+_OTHERS = ("answer", "score", "finish_reason", "completion_tokens", "seed", "reasoning", "reference", "check", "prompt")
 PLAIN = Columns()
 
 
@@ -169,6 +185,7 @@ def row_of(where: str, cells: Mapping[str, Any], columns: Columns = PLAIN) -> En
             reasoning=_told(get("reasoning")),
             reference=_words("reference", get("reference")),
             check=_check(get("check")),
+            prompt=_told(get("prompt")),
         )
     except _Wrong as error:
         return Skipped(where, str(error))

@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NoReturn
@@ -35,6 +36,7 @@ from vervet.sandbox.inside import cgroups, linux, root, wire, zygote  # noqa: E4
 
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 _UID_COUNT = 65536
+_ADOPTED_S = 5.0
 _FIRST_HOST_UID = 0x70000000
 # far above what people and services use; 256 containers side by side get ranges of their own
 
@@ -74,9 +76,9 @@ def _server(name: str) -> Callable[..., NoReturn]:
     """What PID 1 does. Imported here, while our own files can still be seen, and only where it is needed."""
     if name == "functions":
         return zygote.serve
-    from vervet.sandbox.inside import programs
+    from vervet.sandbox.inside import programs, session
 
-    return programs.serve
+    return session.serve if name == "session" else programs.serve
 
 
 def _one_line(error: BaseException) -> str:
@@ -113,7 +115,10 @@ class Container:
 
     def __init__(self, config: dict[str, Any], sockets: dict[str, socket.socket]) -> None:
         self._isolated = config["kind"] == "namespaces"
-        self._programs = config["serves"] == "programs"
+        self._programs = config["serves"] in ("programs", "session")
+        self._session = config["serves"] == "session"
+        # then the program is PID 1's own child; there is no runner between them
+        self._shown = list(config["shown"])
         self._serve = _server(config["serves"])
         self._sockets = sockets
         self._parent = os.getppid()
@@ -127,6 +132,7 @@ class Container:
     def start(self) -> None:
         """Fork the container's PID 1. Raises: OSError that names the step."""
         if not self._isolated:
+            linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
             self._pid = os.fork()
             if self._pid == 0:
                 self._inside()
@@ -179,7 +185,7 @@ class Container:
                 wire.send(self._gate, b'"map"')
                 wire.receive(self._gate)
                 _become_root()
-            root.build(root.interpreter_paths(), [root.BOX] if self._programs else [])
+            root.build([*root.interpreter_paths(), *self._shown], [root.BOX] if self._programs else [])
             flags = _NAMESPACES | linux.CLONE_PARENT
             pid, _ = linux.clone(flags | (linux.CLONE_NEWUSER | linux.CLONE_NEWNS if powerful else 0))
             if pid == 0:
@@ -229,10 +235,14 @@ class Container:
         return 0
 
     def _answer(self) -> bool:
-        """Tell the zygote for how long the processes it names were starved."""
+        """Tell the zygote of the processes it names, or the runner of all its programs: see `account`."""
         try:
             question = json.loads(wire.receive(self._watch))
-            pids = _host_pids(self._pid, question["pids"], self._isolated)
+            trees = question["tree"]
+            if trees:
+                pids = _children(self._pid) if self._session else _programs(self._pid)
+            else:
+                pids = _host_pids(self._pid, question["pids"], self._isolated)
             wire.send(self._watch, json.dumps(account(pids, tree=question["tree"])).encode())
         except wire.Closed:
             return False
@@ -244,8 +254,24 @@ class Container:
         except ProcessLookupError:
             pass
         os.waitpid(self._pid, 0)
+        if not self._isolated:
+            _adopted_end()
         if self._group is not None:
             self._group.remove()
+
+
+def _adopted_end() -> None:
+    """Without namespaces: wait for what PID 1 left, which dies or kills its own by the signal of PID 1's death."""
+    end = time.monotonic() + _ADOPTED_S
+    while time.monotonic() < end:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            time.sleep(0.005)
+    for child in _children(os.getpid()):
+        os.kill(child, signal.SIGKILL)
 
 
 def _may_mount() -> bool:
@@ -357,6 +383,15 @@ def _host_pids(pid_one: int, pids: list[int], isolated: bool) -> list[int]:
         if len(inner) >= 2 and int(inner[-2]) in pids:
             found.append(int(child))
     return found
+
+
+def _programs(pid_one: int) -> list[int]:
+    """Children of the runner, which is PID 1's only child."""
+    return [p for runner in _children(pid_one) for p in _children(runner)]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(p) for p in _read(f"/proc/{pid}/task/{pid}/children").split()]
 
 
 def _read(path: str) -> str:

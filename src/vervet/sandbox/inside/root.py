@@ -1,7 +1,7 @@
 """The container's root: an allow-list on a fresh tmpfs, never the host's /.
 
 Holds /usr, the /bin and /lib links or folders, the interpreter's prefix, the loader's cache, a handful of device
-nodes and, for whole programs, empty /tmp and /work. No /home, /root, /etc, /proc, /sys, /var, /run.
+nodes and, for whole programs, /box, its /tmp and a /proc of their own. No /home, /root, /etc, /sys, /var, /run.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ BOX = "/box"
 # where whole programs have their files
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _FILES = ("/etc/ld.so.cache", "/etc/alternatives")
+_PATTERN = "java-"
+# of folders in /etc that a program under /usr does not start without
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _BASES = ("/tmp", "/run", "/mnt", "/")  # noqa: S108  a mount point in a private namespace; nothing is written there
 
@@ -49,18 +51,39 @@ def build(extra: list[str], writable: list[str]) -> None:
     linux.pivot_root(base, f"{base}/old")
     os.chdir("/")
     linux.mount("/new", "/new", None, linux.MS_BIND)
-    for path in (*_SYSTEM, *_FILES, *extra):
+    settings = [f"/etc/{n}" for n in sorted(os.listdir("/old/etc")) if n.startswith(_PATTERN)] if writable else []
+    for path in (*_SYSTEM, *_FILES, *settings, *extra):
         _show(path)
     _devices()
     for path in writable:
         os.makedirs(f"/new{path}", 0o755, exist_ok=True)
     if writable:
+        _lend_proc()
         os.symlink(f"{writable[0].lstrip('/')}/tmp", "/new/tmp")  # noqa: S108  the container's own, on a tmpfs of its own
     os.chdir("/new")
     linux.pivot_root(".", ".")
     linux.umount(".")
     os.chdir("/")
     linux.mount(None, "/", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV)
+
+
+def _lend_proc() -> None:
+    """The host's /proc for an instant: without one in sight, the kernel does not let a user namespace mount its own."""
+    os.mkdir("/new/proc", 0o555)
+    try:
+        linux.mount("/old/proc", "/new/proc", None, linux.MS_BIND | linux.MS_REC)
+        linux.lock_mount("/new/proc", noexec=True)
+    except OSError:  # then there is none, and `cover_proc` has nothing to do
+        pass
+
+
+def cover_proc() -> None:
+    """Put this pid namespace's processes over /proc: each sees itself and what it may trace, and nothing of the system."""
+    flags = linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    try:
+        linux.mount("proc", "/proc", "proc", flags, "hidepid=4,subset=pid")
+    except OSError:  # a kernel before 5.8, or a host that hides parts of its own: then none at all
+        linux.mount("none", "/proc", "tmpfs", flags, "size=4k,mode=0555")
 
 
 def _show(path: str) -> None:

@@ -1,0 +1,1 @@
+"""Scorers: a number per sample, without looking at what is right."""

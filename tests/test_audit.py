@@ -1,0 +1,137 @@
+"""`vervet audit`: a sound verifier holds; one that accepts too much, refuses too much or wavers does not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from tests.helpers import write_problems
+from vervet import api
+from vervet.cli.main import execute
+from vervet.records import DataSource, Message, Outcome, Params, Problem, Reason, Strength, Verdict, VerifierSpec
+
+
+class Sums:
+    """Sums whose reference is right, judged by whatever is asked for."""
+
+    name, extractor = "sums", "sums/1"
+    verifier = VerifierSpec("exact")
+
+    def source(self):
+        return DataSource("sums", "", "0")
+
+    def problems(self):
+        return [Problem(f"{i}", {"expected": f"{i + i}"}, {"q": f"{i}+{i}"}, f"{i + i}") for i in range(4)]
+
+    def params(self, form):
+        return Params(0.5, None, 8)
+
+    def prompt(self, problem, form):
+        return problem.data["q"] if form == "completion" else (Message("user", problem.data["q"]),)
+
+    def extract(self, text):
+        return text.strip() or None
+
+    def canonical(self, answer):
+        return answer.strip()
+
+    def example(self, problem, right):
+        return problem.reference if right else f"{problem.reference}1"
+
+    def solutions(self, problem, most):
+        """A right one that `exact` refuses, one that it takes, and a wrong one that it accepts."""
+        wrong = (problem.reference, False) if problem.id == "3" else ("x", False)
+        return [(f"{problem.reference}.0", True), (problem.reference, True), wrong][:most]
+
+
+class Base:
+    name, version, needs = "odd", "1", frozenset()
+
+    def settings(self):
+        return {}
+
+    def load(self, problem):
+        pass
+
+    async def aclose(self):
+        pass
+
+    async def verify(self, problem, answers):
+        return [Verdict(self.judge(problem, a), Reason.ACCEPTED, Strength.EXACT) for a in answers]
+
+
+class AcceptsAll(Base):
+    def judge(self, problem, answer):
+        return Outcome.PASS
+
+
+class RefusesAll(Base):
+    def judge(self, problem, answer):
+        return Outcome.FAIL
+
+
+class Wavers(Base):
+    flips = itertools.count()
+
+    def judge(self, problem, answer):
+        right = answer == problem.reference and (problem.id != "2" or next(Wavers.flips) % 2)
+        return Outcome.PASS if right else Outcome.FAIL
+
+
+def named(cls):
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def test_a_sound_verifier_holds_and_its_rates_are_shown():
+    found = api.audit(Sums).to_dict()
+    assert found["holds"]
+    assert (found["references"], found["references_passed"]) == (4, 4)
+    assert all(s["failed"] == s["judged"] == 4 for s in found["stubs"])
+    assert {"nothing", "pass", "a constant", "the question back"} <= {s["stub"] for s in found["stubs"]}
+    assert found["repeated"] > 20
+    assert found["flake_rate"] == 0
+    assert 0 < found["flake_high"] < 0.2
+    solutions = found["solutions"]
+    assert (solutions["refused"], solutions["right"], solutions["accepted"], solutions["wrong"]) == (4, 8, 1, 4)
+    assert solutions["problems_refusing"] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(("verifier", "answers"), [(AcceptsAll, "nothing"), (RefusesAll, "reference")])
+def test_a_verifier_that_cannot_tell_does_not_hold(verifier, answers):
+    found = api.audit(Sums, verifier=named(verifier), repeats=1)
+    assert not found.holds
+    assert answers in {f.answer for f in found.findings}
+
+
+def test_a_verifier_that_wavers_is_found_out():
+    found = api.audit(Sums, verifier=named(Wavers), repeats=4)
+    assert found.flaky == ["2: reference"]
+    assert not found.holds
+
+
+def test_the_command_prints_and_its_exit_code_says_it(tmp_path, capsys):
+    path = write_problems(tmp_path / "p.jsonl", 3)
+    assert execute(["audit", str(path), "--repeats", "2"]) == 0
+    assert "it holds" in capsys.readouterr().out
+    assert execute(["audit", named(Sums), "--verifier", named(AcceptsAll), "--json"]) == 5
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "vervet.audit/1"
+    assert document["holds"] is False
+    assert execute(["audit", str(path), "--repeats", "0"]) == 1
+
+
+def test_every_stub_fails_on_python_tests_and_no_tests_are_unknown(tmp_path):
+    problem = {
+        "task_id": "T/0",
+        "prompt": "def first(xs):\n",
+        "entry_point": "first",
+        "canonical_solution": "    return xs[0]\n",
+        "test": "def check(candidate):\n    assert candidate([3, 4]) == 3\n    assert candidate([5]) == 5\n",
+    }
+    (tmp_path / "he.jsonl").write_text(json.dumps(problem))
+    found = api.audit("humaneval", task_options={"path": str(tmp_path / "he.jsonl")}, repeats=2)
+    assert found.holds, found.to_dict()
+    assert found.no_tests == "UNKNOWN"
+    assert found.margin > 2
