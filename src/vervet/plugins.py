@@ -50,6 +50,7 @@ TABLES: dict[str, dict[str, str]] = {
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
         "regex": "vervet.verifiers.regex:Regex",
+        "lean": "vervet.verifiers.lean:Lean",
         "rocq": "vervet.verifiers.rocq:Rocq",
         "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
     },

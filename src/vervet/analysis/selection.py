@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vervet.analysis.curve import FEW_PROBLEMS
+from vervet.analysis.stopping import Saving
 from vervet.errors import BadData, UserError
 from vervet.estimate.coverage import check_grid, check_level, default_grid
 from vervet.estimate.intervals import population_interval
@@ -73,12 +74,14 @@ class Selection:
     # "" without scores
     points: tuple[SelectionPoint, ...]
     plateaus: tuple[Plateau, ...]
-    warnings: tuple[str, ...]
+    stopping: tuple[Saving, ...]
+    # what stopping a vote early would save
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The document vervet.select/1."""
         plain = dataclasses.asdict(self)
-        lists = {name: list(plain[name]) for name in ("points", "plateaus", "warnings")}
+        lists = {name: list(plain[name]) for name in ("points", "plateaus", "stopping", "warnings")}
         return {"schema": "vervet.select/1"} | plain | lists
 
 
@@ -114,6 +117,7 @@ def select(
     source: str = "",
     scorer: str = "",
     accepted_by: str = "",
+    stopping: Sequence[Saving] = (),
     remarks: Sequence[str] = (),
 ) -> Selection:
     """Success of each method at each k, as an expectation over random subsets of k samples.
@@ -145,6 +149,7 @@ def select(
         scorer=scorer,
         points=tuple(points),
         plateaus=tuple(_plateau(name, found[name], fine, level) for name in votes),
+        stopping=tuple(stopping),
         warnings=(*remarks, *_warnings(seen, methods, sizes, grid)),
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from vervet.analysis import selection
 from vervet.analysis.selection import Selection
+from vervet.analysis.stopping import savings
 from vervet.api.existing import Run
 from vervet.errors import BadData, UserError
 from vervet.ledger import Ledger, view
@@ -25,13 +26,14 @@ def select(
     scorer: str | None = None,
     verifier: str | None = None,
     accepted_by: str | None = None,
+    stopping: bool = False,
 ) -> Selection:
     """Success rate and precision of selection methods against k, and where votes level off.
 
     Args: given: a run, or its folder.  method, k, level: see :func:`vervet.analysis.selection.select`.
     scorer: whose scores, by name or fingerprint; None: the newest.  verifier: whose verdicts say what is right; None: the
     run's own.  accepted_by: the verifier that `verified` asks before the vote; None: the one that also says what is right,
-    which makes it equal to coverage.
+    which makes it equal to coverage.  stopping: also replay the rules that stop a vote early.
     Raises: UserError where there is no run, or none of that scorer's scores, or a counts table is given.
     """
     if not isinstance(given, Run):
@@ -39,8 +41,8 @@ def select(
         if path.is_file():
             raise UserError(f"{path} is a file: selection needs answers, so import it first and name the run's folder")
         with Run(path) as run:
-            return _select(run.ledger, method, k, level, scorer, verifier, accepted_by)
-    return _select(given.ledger, method, k, level, scorer, verifier, accepted_by)
+            return _select(run.ledger, method, k, level, scorer, verifier, accepted_by, stopping)
+    return _select(given.ledger, method, k, level, scorer, verifier, accepted_by, stopping)
 
 
 def _select(
@@ -51,6 +53,7 @@ def _select(
     scorer: str | None,
     verifier: str | None,
     accepted_by: str | None,
+    stopping: bool,
 ) -> Selection:
     which = view(ledger, verifier)
     key = scorer_key(ledger, scorer)
@@ -69,6 +72,7 @@ def _select(
         source=str(ledger.folder),
         scorer=_label(ledger, key),
         accepted_by=accepted_by or "",
+        stopping=savings((ballot.pool for ballot in kept), level=level) if stopping else (),
         remarks=_remarks(found, sizes),
     )
 

@@ -33,6 +33,9 @@ def select(
         str | None, typer.Option("--accepted-by", help="The verifier that `verified` asks before the vote.")
     ] = None,
     verifier: Annotated[str | None, typer.Option("--verifier", help="Whose verdicts say what is right.")] = None,
+    stopping: Annotated[
+        bool, typer.Option("--stopping", help="Also: what stopping votes early saves, and what it loses.")
+    ] = False,
     level: Annotated[float, typer.Option("--level", help="Confidence level of the intervals.")] = 0.95,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +43,14 @@ def select(
     from vervet import api
 
     result = api.select(
-        source, method or None, parse_k(k), level, scorer=scorer, verifier=verifier, accepted_by=accepted_by
+        source,
+        method or None,
+        parse_k(k),
+        level,
+        scorer=scorer,
+        verifier=verifier,
+        accepted_by=accepted_by,
+        stopping=stopping,
     )
     if as_json:
         output.document(result.to_dict())
@@ -73,6 +83,11 @@ def _print(result: Any) -> None:
         output.say(
             f"{plateau.method} levels off at {share(plateau.limit)} ({share(plateau.low)} to {share(plateau.high)}); "
             f"within one point of it {near}"
+        )
+    for s in result.stopping:
+        output.say(
+            f"{s.policy} draws {s.samples:.1f} of {s.cap} samples ({share(s.saved, 0)} saved): {share(s.success)} instead of "
+            f"{share(s.full)} ({100 * s.low:+.1f} to {100 * s.high:+.1f} points)"
         )
     for warning in result.warnings:
         output.warn(f"note: {output.printable(warning)}")

@@ -27,7 +27,7 @@ def _plurality(counts: Table, ks: IntArray) -> Expectation:
         return Expectation(plurality.exact(counts, ks), np.zeros(len(ks)))
     classes = len(counts.counts)
     labels = np.repeat(np.arange(classes + 1), [*counts.counts, counts.silent])
-    return expectation(labels, None, classes, ks, lambda tally: _most_votes(tally.votes, counts.value))
+    return expectation(labels, None, classes, ks, lambda tally: most_votes(tally.votes, counts.value))
 
 
 def weighted_majority(pool: Pool, ks: IntArray) -> Expectation:
@@ -55,7 +55,7 @@ def weighted_majority(pool: Pool, ks: IntArray) -> Expectation:
         found = _share_of_top(np.where(votes > 0, tally.weights[:, :classes], -np.inf), counts.value)
         if kinds == 1:
             return found
-        return np.where(votes.any(axis=1), found, _most_votes(tally.votes[:, classes:], counts.value))
+        return np.where(votes.any(axis=1), found, most_votes(tally.votes[:, classes:], counts.value))
 
     return expectation(labels[order], weights[order], kinds * classes, ks, judge)
 
@@ -77,7 +77,7 @@ def verified(pool: Pool, ks: IntArray) -> Expectation:
     return Expectation(values, noise)
 
 
-def _most_votes(votes: FloatArray, value: FloatArray) -> FloatArray:
+def most_votes(votes: FloatArray, value: FloatArray) -> FloatArray:
     """Mean value of the classes that tie for the most votes; 0 where nobody voted."""
     top = votes.max(axis=1)
     tied = votes == np.maximum(top, 1.0)[:, None]

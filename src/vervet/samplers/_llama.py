@@ -146,7 +146,10 @@ class Llama:
         return choices
 
     def first_tokens(self, body: Mapping[str, Any], top: int) -> dict[str, float]:
-        """The likeliest first tokens and their probabilities, before any sampler. Raises: as `generate`."""
+        """The likeliest first tokens and their probabilities, before any sampler. Raises: as `generate`.
+
+        Prompts that begin alike share that part: nothing is drawn here, and a probability may differ in its last digits.
+        """
         errors: list[Mapping[str, Any]] = []
         found: dict[str, float] = {}
 
@@ -162,7 +165,8 @@ class Llama:
         chat = "messages" in body
         handle = self._server.handle_chat_completions if chat else self._server.handle_completions
         asked = {"logprobs": True, "top_logprobs": top} if chat else {"logprobs": top}
-        handle({**PLAIN, **body, **asked, "n": 1, "max_tokens": 1, "temperature": 1.0, "stream": True}, take)
+        ours = {"n": 1, "max_tokens": 1, "temperature": 1.0, "stream": True, "cache_prompt": True}
+        handle({**PLAIN, **body, **asked, **ours}, take)
         if errors:
             _raise(errors[0])
         return found

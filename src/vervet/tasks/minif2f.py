@@ -185,7 +185,7 @@ class MiniF2F:
         """
         if self._paper:
             body = text.partition("```")[0].partition(PAPER_STOP)[0]
-            return body if body.strip() else None
+            return f"by (\n{body}" if body.strip() else None  # the prompt has opened the bracket
         wanted = _FENCES[self._language]
         found = [b for b in blocks(text) if b.info.split(" ")[0].lower() in wanted and b.code.strip()]
         if found:
@@ -213,8 +213,8 @@ def _statement(where: str, row: Mapping[str, Any]) -> str:
 
 
 def _bare(statement: str) -> str:
-    """A statement without the name it goes by, so that a renamed copy is found."""
-    return re.sub(r"\b(theorem|lemma)\s+[\w.']+", r"\1", statement, flags=re.IGNORECASE)
+    """What a statement claims, without its header and the name it goes by, so that a renamed copy is found."""
+    return re.split(r"\b(?:theorem|lemma)\s+[\w.']+", statement, flags=re.IGNORECASE)[-1]
 
 
 def _open(statement: str) -> str:
@@ -235,7 +235,7 @@ def _looks_formal(body: str, language: str) -> bool:
     """Whether a text without a fence is a proof rather than prose about one."""
     first = body.strip().split("\n", 1)[0]
     if language == "rocq":
-        return (bool(re.search(r"\.\s*\Z", first)) and len(first.split()) <= 12) or "Qed." in body
+        return (first.rstrip().endswith(".") and len(first.split()) <= 12) or "Qed." in body
     return body[:1] in " \t\n" or bool(
         re.match(r"(?:by|theorem|lemma|import|open|have|intro|norm_num|simp|nlinarith|linarith|ring)\b", first)
     )

@@ -10,46 +10,20 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol
 
 from vervet.protocols import Limits
 from vervet.sandbox.sessions import Session
+from vervet.verifiers._prover import Conversation, Stop, Stopped
 
 ARGUMENTS = ("-q", "-emacs")
 COMMON = "Require Reals ZArith QArith Arith NArith List Lra Lia Psatz."
 """Loaded once into each process; a problem's own imports then cost milliseconds."""
 _PROMPT = re.compile(rb"<prompt>[^<>]* < (\d+) \|[^<>|]*(?:\|[^<>|]*)*\| \d+ < </prompt>")
 _END = b"</prompt>"
-_LOOK_EVERY_S = 0.25
-_STARVED_FACTOR = 4
-_MESSAGE_BYTES = 1 << 20
 _START_S = 120.0
 # for the libraries, on a machine that is busy
-
-
-class Stop(StrEnum):
-    """Why an exchange could not be finished."""
-
-    CPU = "cpu"
-    WALL = "wall"
-    STARVED = "starved"
-    MEMORY = "memory"
-    OUTPUT = "output"
-    DIED = "died"
-    CONFUSED = "confused"  # its output does not fit what it was asked
-
-
-class Stopped(Exception):
-    """The process is of no use any more."""
-
-    def __init__(self, stop: Stop, log: str = "") -> None:
-        super().__init__(stop)
-        self.stop = stop
-        self.log = log
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +35,13 @@ class Reply:
     state: int
 
 
-class Top:
+class Top(Conversation):
     """One coqtop process. Not for several users at once."""
 
     def __init__(self, session: Session, limits: Limits) -> None:
-        self._session = session
-        self._limits = self._now = limits
-        self._buffer = b""
-        self._since = (time.monotonic(), 0.0, 0.0)
-        # when the present answer began: monotonic seconds, processor seconds, starved seconds
+        super().__init__(session, limits)
         self.state = 0
-        self.isolation = session.isolation
+        # the prover's number for where it is
         self.uses = 0
         # answers judged so far
 
@@ -91,22 +61,9 @@ class Top:
             raise
         return top
 
-    async def begin(self, limits: Limits | None = None) -> None:
-        """Time counts from here, against these limits or else those of an answer."""
-        self._now = limits or self._limits
-        use = await self._session.use()
-        if use is None:
-            raise Stopped(Stop.DIED)
-        self._since = (time.monotonic(), use.cpu_s, use.starved_s)
-
-    async def used(self) -> float:
-        """Processor seconds since `begin`."""
-        use = await self._session.use()
-        return 0.0 if use is None else max(0.0, use.cpu_s - self._since[1])
-
     async def ask(self, sentence: str) -> Reply:
         """One sentence. Raises: Stopped."""
-        await self._session.write(_line(sentence))
+        await self.session.write(_line(sentence))
         return await self._reply()
 
     async def certain(self, sentences: Sequence[str]) -> list[Reply]:
@@ -115,10 +72,10 @@ class Top:
         Raises: Stopped, CONFUSED where there were more prompts than sentences.
         """
         mark = f"vervet_{secrets.token_hex(8)}"
-        await self._session.write(b"".join(_line(s) for s in sentences) + _line(f"Print {mark}."))
+        await self.session.write(b"".join(_line(s) for s in sentences) + _line(f"Print {mark}."))
         wanted = f"Error: {mark} not a defined object.".encode()
-        await self._until(lambda data: wanted in data and data.rstrip().endswith(_END))
-        taken, self._buffer = self._buffer, b""
+        await self.until(lambda data: wanted in data and data.rstrip().endswith(_END))
+        taken, self.buffer = self.buffer, b""
         replies = []
         before = 0
         for match in _PROMPT.finditer(taken):
@@ -129,8 +86,8 @@ class Top:
         return replies[:-1]
 
     async def _reply(self) -> Reply:
-        await self._until(lambda data: data.rstrip().endswith(_END) and _PROMPT.search(data) is not None)
-        taken, self._buffer = self._buffer, b""
+        await self.until(lambda data: data.rstrip().endswith(_END) and _PROMPT.search(data) is not None)
+        taken, self.buffer = self.buffer, b""
         matches = list(_PROMPT.finditer(taken))
         if len(matches) != 1:
             raise Stopped(Stop.CONFUSED, "its output imitates the prover's prompt")
@@ -141,52 +98,7 @@ class Top:
         text = data[: data.rindex(b"<prompt>")].decode("utf-8", "replace").strip()
         return Reply(self.state != before, text, self.state)
 
-    async def _until(self, done: _Done) -> None:
-        look = time.monotonic() + _LOOK_EVERY_S
-        while not done(self._buffer):
-            part = await self._session.read(max(0.01, look - time.monotonic()))
-            if part == b"":
-                raise Stopped(_how_it_died(self._buffer), _tail(self._buffer))
-            self._buffer += part or b""
-            if len(self._buffer) > _MESSAGE_BYTES:
-                raise Stopped(Stop.OUTPUT)
-            if time.monotonic() >= look:
-                await self._check_time()
-                look = time.monotonic() + _LOOK_EVERY_S
-
-    async def _check_time(self) -> None:
-        use = await self._session.use(tree=True)
-        if use is None:
-            raise Stopped(Stop.DIED, _tail(self._buffer))
-        start, cpu_s, starved_s = self._since
-        elapsed = time.monotonic() - start
-        if use.cpu_s - cpu_s >= self._now.cpu_s:
-            raise Stopped(Stop.CPU)
-        if elapsed - (use.starved_s - starved_s) >= self._now.wall_s:
-            raise Stopped(Stop.WALL)
-        if elapsed >= _STARVED_FACTOR * self._now.wall_s:
-            raise Stopped(Stop.STARVED)
-
-    async def aclose(self) -> None:
-        """End the process."""
-        await self._session.aclose()
-
-
-class _Done(Protocol):
-    """A predicate on the bytes that came so far."""
-
-    def __call__(self, data: bytes) -> bool: ...
-
 
 def _line(sentence: str) -> bytes:
     # a line feed inside would be harmless, but the echo in an error message shows one line
     return sentence.encode("utf-8", "replace") + b"\n"
-
-
-def _how_it_died(data: bytes) -> Stop:
-    low = data[-4096:].lower()
-    return Stop.MEMORY if b"out of memory" in low or b"out_of_memory" in low else Stop.DIED
-
-
-def _tail(data: bytes) -> str:
-    return data[-1000:].decode("utf-8", "replace").strip()

@@ -33,8 +33,9 @@ from vervet.protocols import Limits
 from vervet.records import Outcome, Problem, Reason, Strength, Verdict
 from vervet.sandbox import resolve
 from vervet.verifiers import _fields, _rocq_text
+from vervet.verifiers._prover import OUTCOMES, Stopped
 from vervet.verifiers._rocq_text import Statement
-from vervet.verifiers._rocq_top import Reply, Stop, Stopped, Top
+from vervet.verifiers._rocq_top import Reply, Top
 
 AXIOMS = frozenset(
     {
@@ -119,6 +120,18 @@ class Rocq:
                 _fields.bad(problem, "its statement has no Theorem or Lemma")
             self._statements[text] = found
         return self._statements[text]
+
+    def stubs(self, problem: Problem) -> Mapping[str, str]:
+        """Answers that must never PASS, for `vervet audit`."""
+        wanted = self._statement(problem)
+        return {
+            "nothing": "",
+            "admit": "Proof. admit. Qed.",
+            "Admitted": "Proof. Admitted.",
+            "an axiom": f"Axiom vervet_cheat : False.\n{wanted.text}\nProof. destruct vervet_cheat. Qed.",
+            "another statement": f"Theorem {wanted.name} : True. Proof. exact I. Qed.",
+            "no proof": "idtac.",
+        }
 
     async def verify(self, problem: Problem, answers: Sequence[str]) -> list[Verdict]:
         """One verdict an answer. Raises: MissingPart where there is no prover or no sandbox."""
@@ -341,23 +354,12 @@ class _Prover:
         return Verdict(outcome, reason, Strength.PROOF, self._top.isolation, None, log[:_LOG_CHARS])
 
     def _stopped(self, stopped: Stopped) -> Verdict:
-        outcome, reason = _STOPS[stopped.stop]
+        outcome, reason = OUTCOMES[stopped.stop]
         return self._verdict(outcome, reason, stopped.log or f"stopped: {stopped.stop}")
 
     async def aclose(self) -> None:
         """End the process."""
         await self._top.aclose()
-
-
-_STOPS = {
-    Stop.CPU: (Outcome.FAIL, Reason.CPU_TIME),
-    Stop.WALL: (Outcome.FAIL, Reason.WALL_TIME),
-    Stop.STARVED: (Outcome.UNKNOWN, Reason.STARVED),
-    Stop.MEMORY: (Outcome.FAIL, Reason.MEMORY),
-    Stop.OUTPUT: (Outcome.FAIL, Reason.OUTPUT),
-    Stop.DIED: (Outcome.UNKNOWN, Reason.VERIFIER),
-    Stop.CONFUSED: (Outcome.FAIL, Reason.FORBIDDEN),
-}
 
 
 def _final(name: str, wanted: Statement, kind: str) -> list[str]:

@@ -59,7 +59,8 @@ def build(extra: list[str], writable: list[str]) -> None:
         os.makedirs(f"/new{path}", 0o755, exist_ok=True)
     if writable:
         _lend_proc()
-        os.symlink(f"{writable[0].lstrip('/')}/tmp", "/new/tmp")  # noqa: S108  the container's own, on a tmpfs of its own
+        if not os.path.lexists("/new/tmp"):  # it is there where something below it is shown; TMPDIR then has to do
+            os.symlink(f"{writable[0].lstrip('/')}/tmp", "/new/tmp")  # noqa: S108  on a tmpfs of its own
     os.chdir("/new")
     linux.pivot_root(".", ".")
     linux.umount(".")
