@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo env-demo env-test env-all test test-all check format bench docs reference clean
+.PHONY: help pictures site demo env-demo env-test env-all test test-all check format bench docs reference clean
 
 # A caller's own Python paths would shadow what is installed here.
 unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS
@@ -26,7 +26,7 @@ env-demo:
 	@sh scripts/install local report view parquet
 
 env-test:
-	@sh scripts/install dev formats hub local math parquet report view
+	@sh scripts/install dev formats hub local math prices parquet report view
 
 env-all: env-test
 	@sh scripts/install browser readers
@@ -47,7 +47,7 @@ test: env-test
 test-all: env-all
 	VERVET_REQUIRE_PARTS=1 $(BIN)/python -m pytest -q $(ARGS)
 
-check: env-test docs
+check: env-test site
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
@@ -64,7 +64,15 @@ bench: env-test
 	done; exit $$status
 
 # The site, in site/. What is generated from code must be up to date: `make reference` brings it there.
-docs: env-test
+# The pictures of the README, taken of the demo's run (made if need be), then the documentation's site.
+docs: pictures site
+
+pictures: env-test
+	@sh scripts/install browser
+	@test -d $(DEMO_RUN) || $(MAKE) demo
+	$(BIN)/python scripts/pictures.py $(DEMO_RUN)
+
+site: env-test
 	$(BIN)/python scripts/check_docs.py
 	$(BIN)/python scripts/make_reference.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict

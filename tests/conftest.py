@@ -28,8 +28,8 @@ REQUIRE_PARTS = os.environ.get("VERVET_REQUIRE_PARTS") == "1"
 KEPT = {"VERVET_CACHE", "VERVET_SHARED_DATA", "VERVET_REQUIRE_PARTS"}
 # Long enough for a process that was told to end, short enough to notice one that was not.
 GRACE_S = 3.0
-# Started once by the standard library and kept until the interpreter ends.
-MULTIPROCESSING_HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+# Started once, by the standard library or tests/podman.py, and kept until the interpreter ends.
+HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", " system service --time=0 unix:")
 
 _home: Path | None = None
 
@@ -86,7 +86,7 @@ def network_attempts(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _children() -> dict[int, tuple[str, str]]:
-    """Children of this process: pid -> (state, command line); multiprocessing's own helpers do not count."""
+    """Children of this process: pid -> (state, command line); helpers of the whole session do not count."""
     found = {}
     for path in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):  # the thread ended meanwhile
@@ -94,7 +94,7 @@ def _children() -> dict[int, tuple[str, str]]:
                 with contextlib.suppress(OSError):  # so did the child
                     state = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0]
                     command = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    if not any(helper in command for helper in MULTIPROCESSING_HELPERS):
+                    if not any(helper in command for helper in HELPERS):
                         found[int(pid)] = (state, command.strip())
     return found
 

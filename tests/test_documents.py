@@ -21,6 +21,7 @@ CURVE = {
 RUN = {
     "schema", "run", "problems", "samples", "missing", "pending", "pass", "fail", "unknown", "distinct_answers",
     "truncated", "unparsed", "prompt_tokens", "completion_tokens", "usd", "seconds", "stopped",
+    "requests", "lost_requests", "lost_usd", "policy", "overshoot",
 }  # fmt: skip
 FIT = {"model", "space", "a", "b", "a_low", "a_high", "b_low", "b_high", "grid", "error_mean", "error_sd"}
 VERIFY = {"schema", "run", "verifier", "verified", "reused", "pass", "fail", "unknown", "changed", "seconds"}

@@ -200,3 +200,172 @@ def test_without_out_the_folder_is_named_for_task_model_and_config() -> None:
     names = sorted(p.name for p in Path("runs").iterdir())
     assert len(names) == 2, "the same config is the same folder, another temperature another one"
     assert all(name.startswith("jsonl--fake-p=0.1--") for name in names)
+
+
+# ------------------------------------------------------------------------------------- --set, precedence, what is kept
+
+
+def test_set_takes_any_setting_by_its_name_in_a_file() -> None:
+    request = asked(
+        "--set", "temperature=0.3", "--set", "max-tokens=9", "--set", "stop=END", "--set", "model.shout=true"
+    )[0]
+    assert (request.params.temperature, request.params.max_tokens, request.params.stop) == (0.3, 9, ("END",))
+    with vervet.open_run("r") as run:
+        assert run.config.model_options == {"shout": True}
+        assert next(run.samples("q0")).text == "Answer: 0!"
+    found = asked("--set", "task.extract=number", "--set", 'problems=["q1","q3"]', "--new")
+    assert [r.problem_id for r in found] == ["q1", "q3"]
+
+
+def test_set_is_below_the_options_and_above_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERVET_TEMPERATURE", "0.1")
+    monkeypatch.setenv("VERVET_TOP_P", "0.2")
+    arguments = ["--set", "temperature=0.3", "--set", "top_p=0.4", "--temperature", "0.5"]
+    params = asked(*arguments)[0].params
+    assert (params.temperature, params.top_p) == (0.5, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("pair", "says"),
+    [
+        ("temperature", "write --set name=value"),
+        ("temprature=1", "did you mean 'temperature'"),
+        ("temperature=hot", "--set: temperature 'hot'"),
+        ("sampler.x=1", "'sampler' is no table"),
+        ("model=1", "write --set model.name=value"),
+        ("model.a.b=1", "no option 'a'"),
+    ],
+)
+def test_a_bad_set_is_one_line(pair: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["run", "q.jsonl", "-m", MODEL, "--out", "r", "--set", pair]) == 1
+    err = capsys.readouterr().err
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+SAID = {
+    "n": ("3", 3), "limit": ("2", 2), "problems": ("q0,q1", ["q0", "q1"]), "seed": ("5", 5), "temperature": ("0.25", 0.25),
+    "top_p": ("0.5", 0.5), "max_tokens": ("17", 17), "stop": ("a,b", ["a", "b"]), "prompt_form": ("completion", "completion"),
+    "max_in_flight": ("3", 3), "policy": ("first-pass", "first-pass"), "verifier": ("number", "number"),
+    "durability": ("full", "full"), "executor": ("local", "local"), "budget_usd": ("7.5", 7.5),
+    "budget_tokens": ("1000000", 1000000), "budget_samples": ("5000", 5000), "budget_minutes": ("60", 60.0),
+    "price_in": ("1", 1.0), "price_out": ("2", 2.0), "price_cached": ("0.5", 0.5),
+}  # fmt: skip
+
+
+def test_every_setting_can_come_from_the_environment_and_is_kept_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but greedy (it contradicts temperature), sandbox (this verifier runs no code) and base_url (this is no server)."""
+    assert set(SAID) == set(Settings.model_fields) - {
+        "greedy",
+        "sandbox",
+        "base_url",
+        "task_options",
+        "model_options",
+        "verifier_options",
+    }
+    for name, (text, _) in SAID.items():
+        monkeypatch.setenv(f"VERVET_{name.upper()}", text)
+    asked()
+    with vervet.open_run("r") as run:
+        assert {k: v for k, v in run.settings().items() if k in SAID} == {k: v for k, (_, v) in SAID.items()}
+
+
+def test_a_repeat_takes_budget_policy_and_price_from_the_run_not_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked("-n", "4", "--budget-samples", "100", "--policy", "first-pass", "--price-in", "1", "--price-out", "2")
+    monkeypatch.setenv("VERVET_BUDGET_SAMPLES", "1")
+    monkeypatch.setenv("VERVET_POLICY", "adaptive")
+    asked("-n", "6")
+    with vervet.open_run("r") as run:
+        kept = run.settings()
+        assert (kept["budget_samples"], kept["policy"], kept["price_in"], kept["n"]) == (100, "first-pass", 1.0, 6)
+
+
+def test_an_unknown_executor_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["run", "q.jsonl", "-m", MODEL, "--out", "r", "--executor", "locl"]) == 1
+    assert "did you mean 'local'" in capsys.readouterr().err
+
+
+# ----------------------------------------------------------------------------------------- what stands before a prompt
+
+
+def test_a_system_prompt_and_examples_stand_before_every_prompt() -> None:
+    Path("shots.jsonl").write_text('{"prompt": "What is 1 + 1?", "answer": "Answer: 2"}\n\n')
+    line = ["-T", "system=Be brief.", "-T", "examples=shots.jsonl"]
+    prompt = asked(*line)[0].prompt
+    assert prompt == (
+        Message("system", "Be brief."),
+        Message("user", "What is 1 + 1?"),
+        Message("assistant", "Answer: 2"),
+        Message("user", "What is 0 + 1?"),
+    )
+    raw = asked("-T", "examples=shots.jsonl", "--prompt-form", "completion", "--new")[0].prompt
+    assert raw == "What is 1 + 1?Answer: 2\n\nWhat is 0 + 1?"
+    with vervet.open_run("r") as run:
+        assert run.config.task_options["system"] == "Be brief."
+    Path("shots.jsonl").write_text('{"prompt": "What is 2 + 1?", "answer": "Answer: 3"}\n')
+    assert execute(["run", "q.jsonl", "-m", MODEL, "--out", "r", "-n", "2"]) == 1, "other examples are another config"
+    Path("shots.jsonl").unlink()
+    assert execute(["resume", "r", "-n", "2"]) == 1, "a dotted model is not run from a ledger"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-T", "examples=none.jsonl"], "examples=none.jsonl cannot be read"),
+        (["-T", "examples=q.jsonl"], "cannot be read"),
+        (["-T", "system=x", "--prompt-form", "completion"], "needs chat prompts"),
+        (["-T", "systm=x"], "no option 'systm'"),
+    ],
+)
+def test_a_bad_system_prompt_or_example_is_one_line(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "examples=q.jsonl" in arguments:
+        Path("q2.jsonl").write_text('{"prompt": 3}\n')
+        arguments, says = ["-T", "examples=q2.jsonl"], "line 1: an example is"
+    assert execute(["run", "q.jsonl", "-m", MODEL, "--out", "r", *arguments]) == 1
+    err = capsys.readouterr().err
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+# --------------------------------------------------------------------------------------------------------------- dry run
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["run", "q.jsonl", "-m", MODEL, "-n", "6", "--temperature", "0.4", "--max-tokens", "100", "--dry-run"]
+    line += ["--price-in", "1", "--price-out", "10"]
+    before = sorted(Path().rglob("*"))
+    assert execute([*line, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (found["schema"], found["samples"], found["requests"], found["n"]) == ("vervet.dry-run/1", 30, 15, 6)
+    assert found["prompt"] == [{"role": "user", "content": "What is 0 + 1?"}]
+    assert found["params"]["temperature"] == 0.4
+    assert found["completion_tokens"] == {"low": 30, "high": 3000, "expected": None}
+    assert found["usd"]["high"] == pytest.approx((found["prompt_tokens"]["high"] + 30000) / 1e6)
+    assert not found["exists"]
+    assert execute(line) == 0
+    text = capsys.readouterr().out
+    assert "30 samples in 15 requests" in text
+    assert "[user] What is 0 + 1?" in text
+    assert sorted(Path().rglob("*")) == before
+    assert Mirror.requests == []
+
+
+def test_a_dry_run_counts_what_is_missing_and_expects_what_was_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["run", "q.jsonl", "-m", "fake/p=0.5", "--out", "r", "-M", "tokens=7"]
+    assert execute([*line, "-n", "4"]) == 0
+    capsys.readouterr()
+    assert execute([*line, "-n", "10", "--dry-run", "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (found["exists"], found["samples"], found["completion_tokens"]["expected"]) == (True, 30, 210)
+    assert len(served(Path("r"))) == 20, "nothing was drawn"
+    assert execute([*line, "-m", "fake/p=0.1", "-n", "3", "--dry-run", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["runs"]) == 2
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["run", "q.jsonl", "-m", MODEL, "--dry-run", "--budget-usd", "1"]) == 1
+    assert "no price is known" in capsys.readouterr().err

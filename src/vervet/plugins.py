@@ -26,6 +26,7 @@ TABLES: dict[str, dict[str, str]] = {
         "minif2f": "vervet.tasks.minif2f:MiniF2F",
         "jsonl": "vervet.tasks.jsonl:Jsonl",
         "math": "vervet.tasks.math:CompetitionMath",
+        "mbpp": "vervet.tasks.mbpp:Mbpp",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
@@ -45,7 +46,9 @@ TABLES: dict[str, dict[str, str]] = {
         "tactics": "vervet.samplers.tactics:Tactics",
     },
     "verifiers": {
+        "command": "vervet.verifiers.command:Command",
         "exact": "vervet.verifiers.exact:Exact",
+        "judge": "vervet.verifiers.judge:Judge",
         "math": "vervet.verifiers.math:Math",
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
@@ -54,7 +57,12 @@ TABLES: dict[str, dict[str, str]] = {
         "rocq": "vervet.verifiers.rocq:Rocq",
         "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
     },
-    "policies": {"fixed": "vervet.policies.fixed:Fixed"},
+    "policies": {
+        "fixed": "vervet.policies.fixed:Fixed",
+        "first-pass": "vervet.policies.m_passes:FirstPass",
+        "m-passes": "vervet.policies.m_passes:MPasses",
+        "adaptive": "vervet.policies.adaptive:Adaptive",
+    },
     "executors": {"local": "vervet.executors.local:Local"},
     "scorers": {
         "judge": "vervet.scorers.judge:Judge",

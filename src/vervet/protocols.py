@@ -27,6 +27,7 @@ from vervet.records import (
     Reply,
     Request,
     Sample,
+    Usage,
     Verdict,
     VerifierSpec,
 )
@@ -79,6 +80,7 @@ class Task(Protocol):
 
     # optional:
     #   recipe: Recipe | None, a published run's number of samples and prompt form, which hold unless the user says others
+    #   def solutions(self, problem, most) -> list: (answer, right) of the data set's own, for `vervet audit`
 
 
 class History(Protocol):
@@ -94,6 +96,25 @@ class History(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Purse(Protocol):
+    """A run's budget, as a sampler sees it that may try a Request several times, each of which may cost.
+
+    Its class says `meters_attempts = True`; for all others the engine reserves once a Request.
+    """
+
+    async def reserve(self, request: Request, n: int, prompt_tokens: int) -> object | None:
+        """A ticket once the worst case of an attempt at `n` samples is durably reserved; None: send nothing more.
+
+        Args: prompt_tokens: an upper bound.
+        """
+        ...
+
+    def settle(self, ticket: object, usage: Usage | None, samples: int = 0) -> None:
+        """What the attempt consumed and how many samples it brought. None: nobody knows, it is charged at its worst case;
+        `Usage(0, 0, 0)`: nothing was generated."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +137,8 @@ class SamplerSetup:
     # requests at once that the user allows
     history: Callable[[str], History] | None = None
     # run folder -> its samples; raises UserError where there is no run
+    purse: Purse | None = None
+    # the run's budget where it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +165,8 @@ class Sampler(Protocol):
 
     Constructed as `Class(name, setup, **options)`: `name` is what follows "provider/", `options` come from -M and are
     converted by the constructor's annotations. A class attribute `neutral_options` names those that cannot change a text;
-    `takes_base_urls = True` says that it talks to servers which the user may name.
+    `takes_base_urls = True` says that it talks to servers which the user may name, `meters_attempts = True` that it asks
+    `setup.purse` before each attempt.
     """
 
     def traits(self) -> SamplerTraits:
@@ -191,6 +215,11 @@ class Verifier(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+    # optional:
+    #   def connect(self, open_sampler) -> None: called once before all else with a function (model, base URLs) -> Sampler
+    #   def stubs(self, problem) -> Mapping: name -> an answer that is wrong whatever the problem, for `vervet audit`
+    #   def without_tests(self, problem) -> Problem | None: the problem with nothing left to decide by
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +274,12 @@ class Policy(Protocol):
         """Wanted samples a problem. `rows`: problem id -> outcome codes in index order
         (1 PASS, 0 FAIL, 2 UNKNOWN or pending, 3 missing)."""
         ...
+
+    # constructed as `Class(n, argument)`: what -n says, and what follows "=" in "--policy name=argument" ("" for nothing)
+    # optional:
+    #   blind = True: looks at no outcome, so that sampling need not wait for verdicts
+    #   uses_classes = True: `want(rows, classes)`; classes: problem id -> keys of the answers' classes in index order, as
+    #       long as the row (-1: no answer, -2: missing or not yet looked at). Equal keys: equal answers
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("jinja2")
 
 from tests.reports.pages import Page, counts
+from vervet.analysis.baseline import parse_baseline
 from vervet.analysis.curve import coverage
 from vervet.records import Counts
 from vervet.reports.format import percent
@@ -85,3 +86,34 @@ def test_runs_are_compared_at_a_k_that_all_have() -> None:
     ]
     text = Page.of(render(subjects)).words
     assert "At k = 10, which every run has on all its problems, coverage goes from" in text
+
+
+# ------------------------------------------------------------------------------- whole pages of the three special runs
+
+
+def words_of(n: list[int], c: list[int], unknown: list[int] | None = None) -> str:
+    return Page.of(render([Subject(counts(n, c, unknown))], baselines=(parse_baseline("GPT-4o=0.5@0.13usd"),))).words
+
+
+def test_a_page_with_nothing_solved_promises_nothing() -> None:
+    page = words_of([20] * 12, [0] * 12)
+    assert "Nothing was solved: not one of 240 decided samples of 12 problems passed" in page
+    assert "That does not make coverage zero" in page
+    assert "does not reach one attempt of GPT-4o" in page
+    assert "forecast" not in page
+
+
+def test_a_page_with_everything_solved_says_that_more_attempts_show_nothing() -> None:
+    page = words_of([20] * 12, [20] * 12)
+    assert "Everything was solved" in page
+    assert "More attempts cannot show more here: harder problems can" in page
+    assert "It reaches one attempt of GPT-4o (50.0 %) with 1 attempt (100 %)" in page
+    assert "forecast" not in page
+
+
+def test_a_page_with_unknowns_gives_both_ends_and_never_calls_them_failures() -> None:
+    page = words_of([20] * 12, [i % 7 for i in range(12)], [4] * 12)
+    assert "48 of 288 samples (16.7 %) are undecided" in page
+    assert "They count neither as PASS nor as FAIL" in page
+    assert "Had all of them failed, coverage at k = 20 would be" in page
+    assert "Beyond 20 attempts nothing was sampled. The dashed line is a forecast" in page

@@ -13,10 +13,13 @@ import pytest
 
 pytest.importorskip("jinja2")
 
-from tests.reports.pages import counts, small_run
+from tests.reports.pages import Page, counts, small_run
+from vervet import api
+from vervet.api import Rates
 from vervet.cli.main import execute
 from vervet.errors import BadOption, MissingPart, StorageError, UserError
 from vervet.reports import html
+from vervet.reports.format import percent
 from vervet.reports.html import Subject, write
 
 SUBJECTS = [Subject(counts([9] * 4, [0, 1, 2, 9]))]
@@ -97,3 +100,31 @@ def test_the_command_writes_page_and_figures(tmp_path: Path, capsys: pytest.Capt
     starts = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}
     for kind, start in starts.items():
         assert (figures / f"coverage.{kind}").read_bytes().startswith(start)
+
+
+def test_baselines_prices_and_selection_are_on_the_page_and_in_the_figures(tmp_path: Path) -> None:
+    with small_run(tmp_path, n=16) as run:
+        counts = run.counts()
+        picked = api.select(run, method="majority").points[-1]
+    out = api.report(
+        [tmp_path / "run"], tmp_path / "r.html", figures=tmp_path / "f", baseline="GPT-4o=0.3@0.5usd", rates=Rates(1, 2)
+    )
+    page = Page.of(out.read_text(encoding="utf-8"))
+    found = api.cost([tmp_path / "run"], baseline="GPT-4o=0.3@0.5usd", rates=Rates(1, 2)).crossings[0][1]
+    assert found.k is not None
+    assert f"It reaches one attempt of GPT-4o (30.0 %) with {found.k} attempts" in page.words
+    assert "a problem against $0.5" in page.words
+    assert f"majority {picked.k} {percent(picked.success)}".replace("\u202f", " ") in page.words
+    readout = page.json("curves")
+    ahead = readout["runs"][0]["ahead"]
+    assert [k for k, *_ in ahead] == readout["k"][-len(ahead) :]
+    expected = api.forecast(counts, k=[k for k, *_ in ahead], backtest=False).points
+    assert [row[1] for row in ahead] == pytest.approx([p.coverage for p in expected])
+    names = {p.stem for p in (tmp_path / "f").iterdir()}
+    assert names == {"coverage", "difficulty", "selection", "cost"}
+
+
+def test_a_bad_baseline_is_one_line(tmp_path: Path) -> None:
+    small_run(tmp_path, n=2).close()
+    assert execute(["report", str(tmp_path / "run"), "-o", str(tmp_path / "r.html"), "--baseline", "GPT-4o"]) == 1
+    assert not (tmp_path / "r.html").exists()

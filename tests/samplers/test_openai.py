@@ -20,6 +20,7 @@ from scipy import stats
 
 import vervet
 from tests.helpers import SRC, command, write_problems
+from tests.zygote import Zygote
 from vervet.api import check_ledger
 from vervet.cli.main import execute
 from vervet.errors import BadOption, ServiceError, UserError
@@ -83,11 +84,14 @@ def test_a_fifth_of_all_requests_fails_and_every_problem_ends_with_exactly_n(tmp
         run = go(server, task, tmp_path / "r", 200, model_options={"max_n": 4, "timeout": 1.5})
         assert run.counts().n.tolist() == [200] * 50
         assert set(server.faults) == {row.fault for row in server.served} - {""}, "every fault was met"
-        assert server.paid() <= 10_000 / 4 + server.faulty()
+        said = next(notice for notice in run.notices if "1.5 s: slow answers are rarer" in notice)
+        # on a busy machine a sound answer may come too late as well: such a request is paid twice, and it is said
+        late = int(said.split()[0]) - server.faulty("hang")
+        assert server.paid() <= 10_000 / 4 + server.faulty() + late
         # duplicates and empty texts are draws: as many as the server gave
         empty = sum(row.choices for row in server.served if row.fault == "empty")
-        assert texts(run).count("") == empty > 0
-        assert any("1.5 s: slow answers are rarer" in notice for notice in run.notices)
+        assert empty - 4 * late <= texts(run).count("") <= empty
+        assert empty > 4 * late or late > 10
     assert check_ledger(tmp_path / "r")["faults"] == []
 
 
@@ -100,40 +104,48 @@ def test_faults_do_not_change_the_distribution_of_answers(tmp_path: Path) -> Non
     kinds = [kind for kind in FAULTS if kind not in ("same", "empty", "hang", "slow")]
     with Server(p=0.3, faults=dict.fromkeys(kinds, 0.2 / len(kinds)), seed=2) as server:
         run = go(server, task, tmp_path / "r", 300, model_options={"max_n": 8})
+    assert_distributed(run, 0.3)
+
+
+def assert_distributed(run: vervet.Run, p: float) -> None:
+    """Right with probability p, else one of four wrong answers with equal chances: chi-square at 1e-6."""
     seen = Counter(
-        int((s.answer or "").strip() or -99) - int(p[1:]) - 1 for p in run.problem_ids() for s in run.samples(p)
+        int((s.answer or "").strip() or -99) - int(q[1:]) - 1 for q in run.problem_ids() for s in run.samples(q)
     )
-    expected = {0: 0.3 * 6000, **dict.fromkeys(range(1, 5), 0.7 / 4 * 6000)}
+    expected = {0: p * seen.total(), **dict.fromkeys(range(1, 5), (1 - p) / 4 * seen.total())}
     assert set(seen) == set(expected)
     assert stats.chisquare([seen[k] for k in expected], list(expected.values())).pvalue > 1e-6
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_killed_ten_times_among_faults_the_run_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    """SIGKILL: paid again at most what was in flight at each kill."""
-    task, kills, in_flight, n = write_problems(tmp_path / "q.jsonl", 50), 10, 16, 200
-    kinds = [kind for kind in FAULTS if kind != "hang"]
-    with Server(faults=dict.fromkeys(kinds, 0.2 / len(kinds)), seed=4, latency_s=0.05, slow_s=0.2) as server:
-        line = command(
+    """SIGKILL at ten moments of the work: exactly n a problem, the answers of a run without faults (a chi-square
+    test at 1e-6), and paid again at most what was in flight at each kill."""
+    task, in_flight, n = write_problems(tmp_path / "q.jsonl", 50), 16, 200
+    kinds = [kind for kind in FAULTS if kind not in ("hang", "same", "empty")]
+    dice, kills = random.Random(time.time_ns()), 0
+    with Zygote() as zygote, Server(faults=dict.fromkeys(kinds, 0.2 / len(kinds)), seed=4, slow_s=0.2, p=0.3) as server:
+        line = [
             "run", task, "-m", "openai/m", "-n", n, "--base-url", server.url, "--out", tmp_path / "r",
             "--max-in-flight", in_flight, "-M", "max_n=4", "-M", "pause=0.02", "-M", "timeout=5", "-M", "probe=false",
-        )  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": str(SRC)}
-        dice, killed = random.Random(time.time_ns()), 0
-        for _ in range(kills):
-            process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(dice.uniform(0.6, 1.6))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            killed += 1
-        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=200, check=False)
-        assert done.returncode == 0, done.stderr
-        assert server.paid() <= 10_000 / 4 + server.faulty() + killed * in_flight
+        ]  # fmt: skip
+        server.latency_s = 0.05
+        for _ in range(10):
+            goal = server.paid() + dice.randint(1, 200)
+            process = zygote.start(*line)
+            while server.paid() < goal:
+                time.sleep(0.005)
+            os.kill(process, signal.SIGKILL)
+            kills += zygote.wait()[0] == -signal.SIGKILL
+        assert kills == 10, "each of them in the middle"
+        code, said = zygote.run(*line)
+        assert code == 0, said
+        assert server.paid() <= 10_000 / 4 + server.faulty() + kills * in_flight
     with vervet.open_run(tmp_path / "r") as run:
         assert run.counts().n.tolist() == [n] * 50
         assert all([s.index for s in run.samples(p)] == list(range(n)) for p in run.problem_ids())
+        assert_distributed(run, 0.3)
     assert check_ledger(tmp_path / "r")["faults"] == []
 
 
@@ -142,18 +154,18 @@ def test_an_interrupt_ends_the_waiting_and_keeps_what_was_paid_for(tmp_path: Pat
     with Server(faults={"500": 0.6}, seed=4, latency_s=0.2) as server:
         line = command(
             "run", task, "-m", "openai/m", "-n", 60, "--base-url", server.url, "--out", tmp_path / "r",
-            "-M", "max_n=1", "-M", "pause=5", "-M", "probe=false",
+            "-M", "max_n=1", "-M", "pause=300", "-M", "probe=false",
         )  # fmt: skip
         process = subprocess.Popen(
             line, env={**os.environ, "PYTHONPATH": str(SRC)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while server.paid() < 30 and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
-        _, stderr = process.communicate(timeout=20)
-        assert time.monotonic() - began < 4, "it does not sit out the pauses"
+        _, stderr = process.communicate(timeout=100)
+        assert time.monotonic() - began < 60, "it does not sit out the pauses of minutes"
         assert process.returncode == 130, stderr
         with vervet.open_run(tmp_path / "r") as run:
             assert run.to_dict()["samples"] == server.paid()
@@ -187,7 +199,7 @@ def test_a_server_that_dies_and_comes_back_costs_nothing_but_time(tmp_path: Path
 def test_each_fault_alone(fault: str) -> None:
     """Half of all requests meet it; all the samples come, and the account shows what it cost."""
     with Server(faults={fault: 0.5}, seed=8, slow_s=0.1) as server:
-        model = sampler(server.url, max_n=2, timeout=0.4, pause=0.01)
+        model = sampler(server.url, max_n=2, timeout=2 if fault == "hang" else 60, pause=0.01)
 
         async def work() -> list[Reply]:
             message = [(Message("user", f"What is {i} + 1?"),) for i in range(12)]
@@ -205,7 +217,8 @@ def test_each_fault_alone(fault: str) -> None:
             if fault != "few"
             else sum(r.n > 1 and r.fault != "" for r in server.served)
         )
-        assert server.paid() == 12 + again
+        # a busy machine may make a sound answer late: only where the time limit is short
+        assert server.paid() == 12 + again or (fault == "hang" and server.paid() > 12 + again)
     assert {r.usage.counted_by for r in replies} == ({"server", "vervet"} if fault == "usage" else {"server"})
     assert all(0 < (r.usage.completion_tokens or 0) <= 128 for r in replies)
 

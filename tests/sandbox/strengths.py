@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
+from tests import podman
 from vervet.protocols import Limits
 from vervet.sandbox import capabilities
 from vervet.sandbox.functions import Candidate, Ending, FunctionRuntime
 from vervet.sandbox.inside.checks import FunctionTests
 from vervet.verifiers.python_tests import decide
 
-NAMES = ("namespaces", "one-uid", "none")
+NAMES = ("namespaces", "one-uid", "docker", "none")
 # the strongest in every run of the tests, the others with `slow`
 ALL = [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])]
-ISOLATED = ALL[:2]
+ISOLATED = ALL[:3]
 DEFAULT = Limits(cpu_s=2, wall_s=10)
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -31,6 +32,9 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 def launcher(name: str) -> tuple[str, ...] | None:
     """How a container of this strength is started; skips the test where it cannot be."""
     if name == "none":
+        return None
+    if name == "docker":
+        podman.start()
         return None
     if not capabilities().namespaces:
         pytest.skip(f"not here: {[x for x in capabilities().layers if not x.available]}")
@@ -69,12 +73,22 @@ class Bench:
         return [decide(e) for e in self.endings(tests, *answers, **more)]
 
 
+def only_ours(name: str) -> None:
+    """Skip what looks at a container's processes from outside, where they are an engine's; test_engine has its own."""
+    if name == "docker":
+        pytest.skip("not here: an engine's container is no child of ours")
+
+
+def isolation(name: str) -> str:
+    """What a runtime of this strength is told."""
+    return {"none": "none", "docker": f"docker:{podman.IMAGE}"}.get(name, "namespaces")
+
+
 def bench(name: str, **more: Any) -> Bench:
-    isolation = "none" if name == "none" else "namespaces"
     start = launcher(name)
     runner = asyncio.Runner()
     runner.get_loop()
-    return Bench(name, runner, FunctionRuntime(isolation, launcher=start, **more))
+    return Bench(name, runner, FunctionRuntime(isolation(name), launcher=start, **more))
 
 
 def close(bench: Bench) -> None:

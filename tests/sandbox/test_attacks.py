@@ -8,6 +8,7 @@ of the FAIL, and where it helps the log, name what stopped it. `EVERYWHERE` also
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 
 import pytest
@@ -47,15 +48,27 @@ ISOLATED = {
     # --- secrets
     "read the password file": ("open('/etc/shadow').read()", "", RIGHT, "exception", "FileNotFoundError"),
     "list the home folder": ("import os; os.listdir('/home')", "", RIGHT, "exception", "FileNotFoundError"),
-    "read the kernel's process list": ("open('/proc/1/environ').read()", "", RIGHT, "exception", "FileNotFoundError"),
-    "read its own memory file": ("open('/proc/self/mem', 'rb')", "", RIGHT, "exception", "FileNotFoundError"),
+    "read the kernel's process list": (
+        "open('/proc/1/environ').read()",
+        "",
+        RIGHT,
+        "exception|forbidden",
+        "No such file|Permission",
+    ),
+    "read its own memory file": (
+        "open('/proc/self/mem', 'rb')",
+        "",
+        RIGHT,
+        "exception|forbidden",
+        "No such file|Permission",
+    ),
     # --- the network
     "open a socket": ("import socket; socket.socket()", "", RIGHT, "forbidden", "PermissionError"),
     "ask a name server": ("import socket; socket.getaddrinfo('example.org', 80)", "", RIGHT, "exception", "gaierror"),
     # --- writing
     "write to the system": ("open('/usr/lib/x', 'w')", "", RIGHT, "forbidden", "Read-only file system"),
     "write to the root": ("open('/x', 'w')", "", RIGHT, "forbidden", "Read-only file system"),
-    "write to shared memory": ("open('/dev/shm/x', 'w')", "", RIGHT, "exception", "FileNotFoundError"),
+    "write to shared memory": ("open('/dev/shm/x', 'w')", "", RIGHT, "exception|forbidden", "No such file|Permission"),
     "make a temporary file": ("import tempfile; tempfile.TemporaryFile()", "", RIGHT, "exception", "FileNotFoundError"),
     "write a device": ("open('/dev/urandom', 'w').write('x')", "", WRONG, "wrong_answer", ""),
     "fill the disk": ("import os; os.makedirs('/tmp/a/b')", "", RIGHT, "forbidden", "PermissionError"),
@@ -225,6 +238,18 @@ EVERYWHERE = {
         "wrong_answer|exception|memory|cpu_time",
         "",
     ),
+    "patched imports": (
+        "pass",
+        (
+            "import sys, types\nfake = types.ModuleType('json')\nfake.dumps = lambda *a, **k: '[0,\"r\",4]'\n"
+            "fake.loads = lambda *a, **k: [0, [3], {}]\nsys.modules['json'] = fake\n"
+            "for m in list(sys.modules.values()):\n    if hasattr(m, 'json'): m.json = fake\n"
+            "sys.meta_path.insert(0, sys)\n__import__ = None"
+        ),
+        WRONG,
+        "wrong_answer|forbidden",
+        "",
+    ),
     "forge a verdict on the channel": (
         "import os; os.write(3, b'\\x06\\0\\0\\0\"pass\"')",
         "",
@@ -281,7 +306,9 @@ EVERYWHERE = {
         "RecursionError",
     ),
 }
-LIMITS = Limits(cpu_s=0.5, wall_s=2.0, memory_mb=256)
+LIMITS = Limits(cpu_s=0.5, wall_s=15.0, memory_mb=256)
+# a spinner gets its half second of processor even on a busy machine
+SLEEPS = dataclasses.replace(LIMITS, wall_s=2.0)
 
 
 @functools.cache
@@ -290,13 +317,13 @@ def verdicts(strength: str) -> dict[str, list]:
     bench = strengths.bench(strength, slots=4)
     table = EVERYWHERE if strength == "none" else {**ISOLATED, **EVERYWHERE}
 
-    async def run(trick, before, after, *_):
+    async def run(name, trick, before, after, *_):
         answers = (attack(trick, before, after), attack("pass"))
         forms = [Candidate(((answer,),)) for answer in answers]
-        return [decide(e) for e in await bench.runtime.run(CHECK, forms, LIMITS)]
+        return [decide(e) for e in await bench.runtime.run(CHECK, forms, SLEEPS if name == "sleep" else LIMITS)]
 
     async def run_all():
-        return await asyncio.gather(*(run(*row) for row in table.values()))
+        return await asyncio.gather(*(run(name, *row) for name, row in table.items()))
 
     try:
         return dict(zip(table, bench.do(run_all()), strict=True))
@@ -310,7 +337,7 @@ def judge(strength: str, name: str) -> None:
     assert twin[0] == "PASS", twin
     assert evil[0] == "FAIL", evil
     assert evil[1] in reasons.split("|"), evil
-    assert log in evil[2], evil
+    assert any(part in evil[2] for part in log.split("|")), evil
 
 
 @pytest.mark.parametrize("strength", strengths.ISOLATED)

@@ -33,6 +33,8 @@ def test_a_file_beside_the_ledger_does_not_exist_in_there(isolated, tmp_path):
 
 
 def test_the_root_shows_the_allow_list_only(isolated):
+    if isolated.name == "docker":
+        pytest.skip("not here: an engine's root is its image")
     seen = "[p for p in ('etc','home','proc','sys','var','run','tmp','opt','srv','work','box') if os.path.exists('/'+p+'/.')]"
     answer = f"import os\ndef f(x):\n    return {seen}\n"
     [ending] = isolated.endings(CHECK, answer)
@@ -63,7 +65,7 @@ def test_uid_pid_and_capabilities(isolated):
     answer = "import os\ndef f(x):\n    return [os.getpid(), os.getresuid(), os.getgroups()]\n"
     first, second = isolated.endings(CHECK, answer, answer)
     pid, rest = first.log.split("returned [")[1].split(", ", 1)
-    assert pid == "1"
+    assert (pid == "1") == (isolated.name != "docker")
     if isolated.name == "namespaces":
         assert "(10001, 10001, 10001)" in rest
         assert "(10002, 10002, 10002)" in second.log
@@ -116,6 +118,8 @@ def test_threads_that_outlive_the_call_end_with_the_answer(bench):
     spin = "import threading\ndef spin():\n    while True: pass\n"
     runner = f"{spin}def f(x):\n    threading.Thread(target=spin).start()\n    return x + 1\n"
     assert judged(bench, runner, TWIN, runner, TWIN) == [("PASS", "accepted")] * 4
+    if bench.name == "docker":  # its processes are the engine's; that the next answers pass is what can be seen
+        return
     zygotes = [pid for launcher in launchers() for pid in children(launcher)]
     assert [len(children(pid)) for pid in zygotes] == [2]  # the compiler and the tester
 

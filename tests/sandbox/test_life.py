@@ -66,6 +66,7 @@ async def running() -> dict[str, int]:
 
 @pytest.mark.parametrize("victim", ["launcher", "zygote", "compiler", "tester"])
 def test_killing_a_part_makes_that_answer_unknown_and_the_rest_goes_on(bench, victim):
+    strengths.only_ours(bench.name)
     assert [decide(e)[0] for e in bench.endings(CHECK, GOOD)] == ["PASS"]
 
     async def run():
@@ -89,6 +90,8 @@ async def _judge(bench, *answers):
 
 
 def test_killing_the_candidate_is_not_taken_for_a_pass(bench):
+    strengths.only_ours(bench.name)
+
     async def run():
         judged = asyncio.create_task(_judge(bench, SLOW, GOOD))
         os.kill((await running())["candidate"], signal.SIGKILL)
@@ -100,6 +103,8 @@ def test_killing_the_candidate_is_not_taken_for_a_pass(bench):
 
 
 def test_cancelling_a_run_leaves_a_usable_runtime(bench):
+    strengths.only_ours(bench.name)
+
     async def run():
         judged = asyncio.create_task(_judge(bench, SLOW, SLOW))
         await running()
@@ -147,6 +152,7 @@ bench.do(run())
 
 @pytest.mark.parametrize("strength", strengths.ALL)
 def test_a_killed_driver_takes_its_containers_with_it(strength, project_root):
+    strengths.only_ours(strength)
     strengths.launcher(strength)
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, strength], stdout=subprocess.PIPE, cwd=project_root, env={**os.environ}

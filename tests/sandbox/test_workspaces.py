@@ -20,8 +20,8 @@ LIMITS = Limits(cpu_s=20, wall_s=40)
 @pytest.fixture(params=strengths.ALL)
 def opened(request):
     """Runs an async function with a sandbox of one container; `opened.isolated` says whether it is one."""
-    isolation = "none" if request.param == "none" else "namespaces"
     start = strengths.launcher(request.param)
+    isolation = strengths.isolation(request.param)
 
     def run(work):
         async def inside():
@@ -34,6 +34,7 @@ def opened(request):
         return asyncio.run(inside())
 
     run.isolated = isolation != "none"
+    run.name = request.param
     return run
 
 
@@ -121,6 +122,8 @@ def test_inputs_and_outputs_larger_than_any_buffer(opened):
 
 
 def test_a_container_that_dies_is_said_and_the_next_workspace_is_fine(opened):
+    strengths.only_ours(opened.name)
+
     async def work(sandbox):
         async with sandbox.workspace({}, LIMITS) as workspace:
             assert (await workspace.run(("true",))).exit_code == 0

@@ -130,6 +130,7 @@ def test_a_transformers_classifier_conforms(tmp_path, chat, labels):
 
 
 @pytest.mark.slow
+@pytest.mark.network
 def test_a_local_judge_and_a_served_classifier_through_one_protocol(tmp_path):
     """A real model in llama.cpp, and a real HTTP server around a real transformers classifier."""
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")

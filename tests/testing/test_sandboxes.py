@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import pytest
 
+from tests import podman
 from tests.testing.controls import Control, assert_caught, assert_every_check_is_controlled, broken
 from vervet.protocols import Limits, Sandbox, SandboxJob, SandboxOutcome
 from vervet.sandbox import open_sandbox
@@ -31,9 +32,18 @@ def namespaces() -> Sandbox:
     return open_sandbox("namespaces")
 
 
+def docker() -> Sandbox:
+    return open_sandbox(f"docker:{podman.IMAGE}")
+
+
 @pytest.mark.parametrize("check", [c.__name__ for c in sandboxes.CHECKS])
-@pytest.mark.parametrize("build", [namespaces, pytest.param(none, marks=pytest.mark.slow)], ids=lambda b: b.__name__)
-def test_shipped_sandboxes_conform(build: sandboxes.Build, check: str) -> None:
+@pytest.mark.parametrize(
+    "build", [namespaces, *(pytest.param(b, marks=pytest.mark.slow) for b in (docker, none))], ids=lambda b: b.__name__
+)
+def test_shipped_sandboxes_conform(build: sandboxes.Build, check: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if build is docker:
+        podman.start()
+        monkeypatch.setattr(sandboxes, "PYTHON", "python3")
     if build is none and check in sandboxes.ISOLATION:
         pytest.skip("not here: a sandbox without isolation does not promise it")
     getattr(sandboxes, check)(build)

@@ -129,6 +129,7 @@ def test_keys_reach_everything(viewer: Viewer, browser: Any) -> None:
         page.keyboard.type("np?u")
         assert page.evaluate("document.activeElement.value") == "np?u", "keys do nothing else while somebody types"
         page.keyboard.press("Escape")
+        assert not page.locator("dialog.keys").is_visible()
         page.keyboard.press("?")
         assert page.locator("dialog.keys").is_visible()
         page.keyboard.press("Escape")

@@ -10,7 +10,8 @@ twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is
 
 from vervet.api.audit import Audit, aaudit, audit
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
-from vervet.api.costing import Rates, cost
+from vervet.api.costing import Rates, cost, exchange
+from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
@@ -19,12 +20,14 @@ from vervet.api.reproducing import reproduce_paper
 from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sample, verify
 from vervet.api.scoring import Scored, ascore, score
 from vervet.api.selecting import select
+from vervet.api.several import arun_all, run_all
 from vervet.api.statistics import compare, coverage, family, fit, forecast, plan, sources, verifier_noise
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
 __all__ = [
     "Audit",
+    "DryRun",
     "Exported",
     "Imported",
     "Rates",
@@ -35,6 +38,7 @@ __all__ = [
     "aaudit",
     "aresume",
     "arun",
+    "arun_all",
     "ascore",
     "audit",
     "averify",
@@ -43,6 +47,8 @@ __all__ = [
     "cost",
     "coverage",
     "doctor",
+    "dry_run",
+    "exchange",
     "export",
     "family",
     "fit",
@@ -57,6 +63,7 @@ __all__ = [
     "reproduce_paper",
     "resume",
     "run",
+    "run_all",
     "sample",
     "score",
     "select",

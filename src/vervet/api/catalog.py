@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from vervet import plugins
-from vervet.errors import VervetError, boundary
+from vervet.errors import MissingPart, VervetError, boundary
 from vervet.ledger import Ledger
 from vervet.ledger.check import check
 from vervet.protocols import Task
 from vervet.records import PromptForm, prompt_to_json
 from vervet.version import __version__
 
-_EXTRAS = {"hf": "torch", "local": "xllamacpp", "parquet": "pyarrow", "report": "jinja2"}
+_EXTRAS = {"docker": "docker", "hf": "torch", "local": "xllamacpp", "parquet": "pyarrow", "report": "jinja2"}
 """Extra -> a package that it installs."""
 
 
@@ -71,6 +71,16 @@ def check_ledger(folder: Path | str) -> dict[str, Any]:
     return {"schema": "vervet.ledger-check/1", "run": str(folder), "checked": checked, "faults": faults}
 
 
+def _engine() -> dict[str, Any]:
+    """Whether `--sandbox docker` can work."""
+    from vervet.sandbox import engine  # noqa: PLC0415
+
+    try:
+        return {"name": "sandbox: docker", "ok": True, "detail": engine()}
+    except MissingPart as error:
+        return {"name": "sandbox: docker", "ok": False, "detail": str(error)}
+
+
 def doctor() -> dict[str, Any]:
     """What works on this machine and why not more: vervet.doctor/1. `sandbox` says whether untrusted code can be isolated."""
     from vervet.sandbox import capabilities  # noqa: PLC0415  looks at the kernel
@@ -81,6 +91,7 @@ def doctor() -> dict[str, Any]:
     parts += [
         {"name": f"sandbox: {layer.name}", "ok": layer.available, "detail": layer.detail} for layer in found.layers
     ]
+    parts.append(_engine())
     for extra, package in _EXTRAS.items():
         ok = importlib.util.find_spec(package) is not None
         detail = f"{package} is installed" if ok else f"pip install 'vervet[{extra}]'"

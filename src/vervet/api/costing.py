@@ -6,10 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from vervet import fetch, plugins
 from vervet.analysis import cost as costs
+from vervet.analysis import exchange as exchanges
 from vervet.analysis.baseline import Baseline, parse_baseline
 from vervet.analysis.cost import Costs, Priced, TokenPrice, Used
+from vervet.analysis.exchange import Exchange
 from vervet.analysis.flops import Shape, known_shape, shape_of_config
 from vervet.api.existing import Run
 from vervet.api.statistics import run_folders
@@ -61,6 +65,22 @@ def cost(
     return costs.cost(found, k, baselines, level)
 
 
+def exchange(
+    a: Source,
+    b: Source,
+    k: int | Sequence[int] | None = None,
+    rates: tuple[Rates, Rates] | None = None,
+    level: float = 0.95,
+) -> Exchange:
+    """Two runs at equal money and at equal FLOPs: see :func:`vervet.analysis.exchange.exchange`. Raises: UserError."""
+    own = rates or (Rates(), Rates())
+    sides = [priced(source, rate) for source, rate in zip((a, b), own, strict=True)]
+    for source, found in zip((a, b), sides, strict=True):
+        if len(found) != 1:
+            raise UserError(f"{source} holds {len(found)} runs: name one of them")
+    return exchanges.exchange(sides[0][0], sides[1][0], k, level)
+
+
 def priced(source: Source, rates: Rates, verifier: str | None = None) -> list[Priced]:
     """A source's runs with what their cost follows from. Raises: UserError, BadOption, BadData."""
     price = _price(rates)
@@ -92,7 +112,16 @@ def _of_run(run: Run, rates: Rates, price: TokenPrice | None, verifier: str | No
         unpriced=total.unpriced if priced_some else 0,
     )
     shape = shape_of(rates.shape) if rates.shape else shape_of_model(run.config.model)
-    return Priced(run.counts(verifier), used, shape, price, rates.usd_per_sample)
+    return Priced(_sampled(run.counts(verifier)), used, shape, price, rates.usd_per_sample)
+
+
+def _sampled(counts: Counts) -> Counts:
+    """Without the problems that have no sample yet: they cost nothing and say nothing."""
+    kept = np.flatnonzero(counts.n + counts.unknown)
+    if len(kept) in (0, len(counts)):
+        return counts
+    ids = [counts.problem_ids[i] for i in kept]
+    return Counts(ids, counts.n[kept], counts.c[kept], counts.unknown[kept], counts.design, counts.source)
 
 
 def _price(rates: Rates) -> TokenPrice | None:

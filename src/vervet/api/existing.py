@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from vervet.api.parts import build_policy
+from vervet.config import Settings
+from vervet.engine.plan import total
+from vervet.engine.run import wanted
 from vervet.ledger import Ledger, read, view
+from vervet.ledger.rows import overshoot
 from vervet.records import Config, Counts, Problem, Prompt, Sample
 
 Stopped = Literal["complete", "budget", "interrupted"]
@@ -84,7 +89,12 @@ class Run:
             "unparsed": facts.unparsed,
             "prompt_tokens": facts.prompt_tokens,
             "completion_tokens": facts.completion_tokens,
+            "requests": facts.requests,
+            "lost_requests": facts.lost_requests,
             "usd": facts.cost_usd,
+            "lost_usd": facts.lost_usd,
+            "policy": self.settings().get("policy", "fixed"),
+            "overshoot": self._overshoot(),
             "seconds": round(self.seconds, 3),
             "stopped": self.stopped,
         }
@@ -96,8 +106,27 @@ class Run:
             # an imported run was never asked for anything
             return 0
         chosen = set(self._ledger.meta("chosen", []))
+        rows = {p: row for p, row in read.stored(self._ledger).items() if p in chosen}
+        name = self.settings().get("policy", "fixed")
+        if name == "fixed":
+            return sum(max(0, n - row.count) for row in rows.values())
+        if ":" in name:
+            # a policy of the user's own is code, and code out of a ledger is not run: what it wanted last
+            return int(self._ledger.meta("missing", 0))
+        policy = build_policy(Settings(n=n, policy=name), dotted=False)
+        extractor = self._ledger.meta("extractor", "")
+        return total(rows, wanted(self._ledger, policy, list(rows), view(self._ledger).verifier, extractor))
+
+    def overshoot(self, verifier: str | None = None) -> dict[str, int]:
+        """Problem id -> index from which on its samples lie beyond the stop of the run's design, for problems that have such.
+
+        They came with requests that were in flight, are kept, and are not counted.
+        """
+        return overshoot(self._ledger, view(self._ledger, verifier))
+
+    def _overshoot(self) -> int:
         rows = read.stored(self._ledger)
-        return sum(max(0, n - row.count) for p, row in rows.items() if p in chosen)
+        return sum(rows[p].count + len(rows[p].holes) - at for p, at in self.overshoot().items())
 
     def close(self) -> None:
         self._ledger.close()

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from vervet import plugins
+from vervet import plugins, prices
+from vervet.api import dressing
 from vervet.config import Settings, settings
+from vervet.engine.limits import Caps
 from vervet.engine.progress import Progress
 from vervet.errors import BadOption, UserError, boundary
 from vervet.ledger import Ledger
 from vervet.ledger.history import History
-from vervet.protocols import Sampler, SamplerSetup, Task, Verifier
+from vervet.prices import Price
+from vervet.protocols import Executor, Policy, Sampler, SamplerSetup, SamplerTraits, Task, Verifier
 from vervet.records import Config, Params, Problem, Prompt, PromptForm, Recipe, VerifierSpec, fingerprint
 from vervet.samplers._secrets import public_url
 from vervet.tasks.imported import Imported
@@ -53,14 +56,22 @@ class Parts:
     # None: a new run
     meta: dict[str, Any] = field(default_factory=dict)
     model_name: str = ""
+    price: Price | None = None
+    traits: SamplerTraits | None = None
+    # None: from a ledger
 
 
 def told(folder: Path, given: Settings) -> Settings:
     """What a run was told before, as far as it still applies: a new choice of problems replaces the old one."""
     with Ledger.open(folder) as ledger:
         said, config = dict(ledger.meta("settings", {})), ledger.config
+    if ":" in said.get("policy", "") and given.policy is None:
+        # a name out of a ledger resolves to built-ins and entry points only
+        raise UserError(f"{folder} was sampled with --policy {said['policy']}: give it again, it is code of yours")
     params = {k: v for k, v in dataclasses.asdict(config.params).items() if k != "extra"}
     said = params | {"prompt_form": config.prompt_form, "model_options": config.model_options} | said
+    if given.verifier is not None or given.verifier_options:
+        said.pop("verifier_options", None)
     if given.limit is not None or given.problems is not None:
         said.pop("limit", None)
         said.pop("problems", None)
@@ -70,13 +81,15 @@ def told(folder: Path, given: Settings) -> Settings:
 def resolve(task_name: str | Path | type[Any], model: str, given: Settings, folder: Path | None, watch: Watch) -> Parts:
     """From names and settings to parts, reading the data set."""
     options = _plain(given.task_options)
+    dress = dressing.take(_task_class(task_name), options)
     task, name = _task(task_name, options)
     with boundary(f"task {name!r}"):
         source, everything = task.source(), list(task.problems())
     provider, model_name = plugins.split_model(model)
     # weights may have to be fetched to know their fingerprint; the sampler itself is built later
     setup = SamplerSetup(progress=watch.line, history=History, base_urls=given.base_url or ())
-    traits = build_sampler(provider, model_name, given, setup).traits()
+    sampler = build_sampler(provider, model_name, given, setup)
+    traits = sampler.traits()
     neutral: frozenset[str] = getattr(
         plugins.resolve("samplers", provider, dotted=True), "neutral_options", frozenset()
     )
@@ -88,7 +101,7 @@ def resolve(task_name: str | Path | type[Any], model: str, given: Settings, fold
     chosen = _choose(everything, given)
     config = Config(
         task=name,
-        task_options={k: v for k, v in options.items() if k not in _LOCATION_OPTIONS},
+        task_options={k: v for k, v in options.items() if k not in _LOCATION_OPTIONS} | dress.config(),
         data_fingerprint=source.fingerprint,
         model=model,
         model_options={k: v for k, v in _plain(given.model_options).items() if k not in neutral},
@@ -99,7 +112,7 @@ def resolve(task_name: str | Path | type[Any], model: str, given: Settings, fold
     )
     _refuse_repeats(config.params, given)
     with boundary(f"task {name!r}"):
-        prompts = {p.id: task.prompt(p, form) for p in chosen}
+        prompts = {p.id: dress.on(task.prompt(p, form)) for p in chosen}
     return Parts(
         folder=folder or Path("runs") / _folder_name(config),
         config=config,
@@ -109,6 +122,8 @@ def resolve(task_name: str | Path | type[Any], model: str, given: Settings, fold
         problems=chosen,
         prompts=prompts,
         run_seed=None,
+        price=price_of(provider, model_name, given, sampler),
+        traits=traits,
         meta={"task": name, "task_options": options, "data": dataclasses.asdict(source)},
     )
 
@@ -186,6 +201,14 @@ def refuse_imported(folder: Path) -> None:
         )
 
 
+def _task_class(name: str | Path | type[Any]) -> type[Any]:
+    """The class behind a task's name."""
+    if isinstance(name, type):
+        return name
+    known = "jsonl" if str(name).endswith((".jsonl", ".parquet")) else str(name)
+    return plugins.resolve("tasks", known, dotted=True)
+
+
 def _task(name: str | Path | type[Any], options: dict[str, Any]) -> tuple[Task, str]:
     """The task and its name; a data file as a name becomes the option `path`."""
     if isinstance(name, Path):
@@ -200,7 +223,9 @@ def _task(name: str | Path | type[Any], options: dict[str, Any]) -> tuple[Task, 
     return task, name
 
 
-def resolve_task(name: str | type[Any], given: Mapping[str, Any]) -> tuple[Task, str, dict[str, Any], VerifierSpec]:
+def resolve_task(
+    name: str | Path | type[Any], given: Mapping[str, Any]
+) -> tuple[Task, str, dict[str, Any], VerifierSpec]:
     """The task behind a name, its name, its options as plain JSON, and its verifier: for samples that are there already."""
     options = _plain(given)
     task, known = _task(name, options)
@@ -214,6 +239,38 @@ def build_sampler(provider: str, name: str, given: Settings, setup: SamplerSetup
     with boundary(f"model {provider}/{name}"):
         sampler: Sampler = plugins.build(target, f"model {provider}/{name}", name, setup, options=given.model_options)
     return sampler
+
+
+def build_policy(given: Settings, *, dotted: bool = True) -> Policy:
+    """The policy that the settings name. Raises: UnknownName, BadOption."""
+    name, _, argument = (given.policy or "fixed").partition("=")
+    target = plugins.resolve("policies", name, dotted=dotted)
+    with boundary(f"policy {name!r}"):
+        policy: Policy = target(given.n or BUILT_IN_N, argument)
+    return policy
+
+
+def caps_of(given: Settings) -> Caps:
+    """The budget that the settings name."""
+    return Caps(given.budget_usd, given.budget_tokens, given.budget_samples, given.budget_minutes)
+
+
+def price_of(provider: str, name: str, given: Settings, sampler: Sampler) -> Price | None:
+    """What tokens cost: as the user says, else as known. Raises: UserError for a cap on money where nothing is known."""
+    if (given.price_in is None) != (given.price_out is None):
+        raise BadOption("--price-in and --price-out belong together: US dollars per million tokens, 0 where it is free")
+    if given.price_in is not None and given.price_out is not None:
+        return prices.given(given.price_in, given.price_out, given.price_cached)
+    if given.price_cached is not None:
+        raise BadOption("--price-cached needs --price-in and --price-out")
+    price = prices.known(provider, name, getattr(sampler, "own_urls", ()))
+    if price is None and given.budget_usd is not None:
+        install = prices.missing_part(provider)
+        raise UserError(
+            f"--budget-usd {given.budget_usd:g}: no price is known for {provider}/{name}, so the cap could not hold: "
+            f"{install}{', or ' if install else ''}give --price-in and --price-out (US dollars per million tokens)"
+        )
+    return price
 
 
 def _choose(everything: Sequence[Problem], given: Settings) -> list[Problem]:
@@ -254,6 +311,7 @@ def _refuse_repeats(params: Params, given: Settings) -> None:
 
 def _verifier_spec(default: VerifierSpec, given: Settings) -> VerifierSpec:
     spec = default if given.verifier is None or given.verifier == default.name else VerifierSpec(given.verifier)
+    spec = VerifierSpec(spec.name, {**spec.settings, **given.verifier_options})
     target = plugins.resolve("verifiers", spec.name, dotted=True)
     if "sandbox" in plugins.parameters(target):
         return VerifierSpec(spec.name, {**spec.settings, "sandbox": given.sandbox or "auto"})
@@ -265,7 +323,23 @@ def _verifier_spec(default: VerifierSpec, given: Settings) -> VerifierSpec:
 def build_verifier(spec: VerifierSpec) -> Verifier:
     target = plugins.resolve("verifiers", spec.name, dotted=True)
     verifier: Verifier = plugins.build(target, f"verifier {spec.name!r}", options=spec.settings)
+    connect = getattr(verifier, "connect", None)
+    if connect is not None:
+        connect(_sampler_for_verifier)
     return verifier
+
+
+def build_executor(given: Settings) -> Executor:
+    """Where verification runs, as the settings name it. Raises: UnknownName."""
+    target = plugins.resolve("executors", given.executor or "local", dotted=True)
+    executor: Executor = target(build_verifier)
+    return executor
+
+
+def _sampler_for_verifier(model: str, base_urls: tuple[str, ...]) -> Sampler:
+    """The model of a judge."""
+    provider, name = plugins.split_model(model)
+    return build_sampler(provider, name, Settings(), SamplerSetup(base_urls=base_urls))
 
 
 def verifier_mark(parts: Parts) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vervet import plugins
+from vervet.api.door import door
 from vervet.api.parts import build_sampler
-from vervet.api.runs import _door
 from vervet.config import settings
 from vervet.errors import ServiceError, UserError, boundary
 from vervet.protocols import SamplerSetup
@@ -28,7 +28,7 @@ def probe(
     provider, name = plugins.split_model(model)
     given = settings({"model_options": model_options or {}, "base_url": base_url or None}, "command line")
     work = _probe_all(provider, name, given, prompt_form)
-    return {"schema": "vervet.probe/1", "model": model, "servers": _door(work)}
+    return {"schema": "vervet.probe/1", "model": model, "servers": door(work)}
 
 
 async def _probe_all(provider: str, name: str, given: Any, form: PromptForm) -> list[dict[str, Any]]:

@@ -7,20 +7,20 @@ import contextlib
 import datetime
 import os
 import secrets
-import signal
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vervet import plugins
+from vervet.api.door import door, signals
+from vervet.api.drawing import drawing_of, probe_once, shared_with
 from vervet.api.existing import Run
 from vervet.api.parts import (
     BUILT_IN_N,
     Parts,
     Watch,
-    build_sampler,
+    build_executor,
+    build_policy,
     build_verifier,
     from_ledger,
     refuse_imported,
@@ -29,21 +29,22 @@ from vervet.api.parts import (
     told_now,
     verifier_mark,
 )
-from vervet.config import from_environment, from_file, settings
-from vervet.engine.plan import total
+from vervet.config import from_assignments, from_environment, from_file, settings
 from vervet.engine.progress import Progress
-from vervet.engine.run import Drawing, Engine, Judging, Stop
-from vervet.errors import ServiceError, StorageError, boundary
-from vervet.executors.local import Local
+from vervet.engine.run import Engine, Judging, Stop, blind
+from vervet.errors import BadOption, RunMismatch, StorageError, boundary
 from vervet.ledger import Extracted, Ledger, read, unsafe_filesystem, verifier_id, view
-from vervet.ledger.history import History
+from vervet.ledger.spending import lose_abandoned
 from vervet.ledger.usage import WORKED
-from vervet.policies.fixed import Fixed
-from vervet.protocols import Executor, Sampler, SamplerSetup, SamplerTraits, Task, Verifier
+from vervet.protocols import Executor, Sampler, Task, Verifier
 from vervet.records import Outcome, fingerprint
 from vervet.version import __version__
 
 T = TypeVar("T")
+_GROWS = frozenset(
+    {"n", "budget_usd", "budget_tokens", "budget_samples", "budget_minutes", "price_in", "price_out", "price_cached"}
+)
+# settings that a resume may change, and that stay changed
 
 
 def run(
@@ -57,7 +58,7 @@ def run(
     Returns: the finished (or stopped) Run; look at `.stopped`.
     Raises: UserError, ServiceError, PluginError; what was drawn before is kept.
     """
-    return _door(arun(task, model=model, n=n, out=out, **options))
+    return door(arun(task, model=model, n=n, out=out, **options))
 
 
 async def arun(
@@ -71,20 +72,21 @@ def sample(
     task: str | Path | type[Any], *, model: str, n: int | None = None, out: Path | str | None = None, **options: Any
 ) -> Run:
     """The first half of :func:`run`: samples are stored and stay pending."""
-    return _door(_new_or_again(task, model, n, out, options, draw=True, judge=False))
+    return door(_new_or_again(task, model, n, out, options, draw=True, judge=False))
 
 
 def resume(folder: Path | str, *, n: int | None = None, **options: Any) -> Run:
     """Go on with a run; needs nothing but its folder. `n` may grow. Raises: UserError."""
-    return _door(aresume(folder, n=n, **options))
+    return door(aresume(folder, n=n, **options))
 
 
 async def aresume(folder: Path | str, *, n: int | None = None, **options: Any) -> Run:
     """Async twin of :func:`resume`."""
-    watch, _, _ = _split(options)
+    watch, _, _ = split(options)
     given = settings({"n": n, **options}, "command line")
     refuse_imported(Path(folder))
-    return await _go(from_ledger(Path(folder), given), watch, draw=True, judge=True)
+    parts = from_ledger(Path(folder), given)
+    return await go(parts, watch, draw=True, judge=True, siblings=shared_with(parts))
 
 
 def verify(folder: Path | str, *, verifier: str | None = None, **options: Any) -> Verified:
@@ -92,7 +94,7 @@ def verify(folder: Path | str, *, verifier: str | None = None, **options: Any) -
 
     Needs no model and no data set. Verdicts of different verifiers stand side by side. Raises: UserError.
     """
-    return _door(averify(folder, verifier=verifier, **options))
+    return door(averify(folder, verifier=verifier, **options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +132,13 @@ class Verified:
 
 async def averify(folder: Path | str, *, verifier: str | None = None, **options: Any) -> Verified:
     """Async twin of :func:`verify`."""
-    watch, _, _ = _split(options)
+    watch, _, _ = split(options)
     given = settings({"verifier": verifier, **options}, "command line")
     parts = from_ledger(Path(folder), given)
     with Ledger.open(parts.folder) as before:
         own = view(before)
         old = read.outcomes(before, own)
-    done = await _go(parts, watch, draw=False, judge=True)
+    done = await go(parts, watch, draw=False, judge=True)
     with done:
         which = view(done.ledger, verifier_mark(parts))
         new = read.outcomes(done.ledger, which)
@@ -176,8 +178,26 @@ async def _new_or_again(
     draw: bool,
     judge: bool,
 ) -> Run:
-    watch, config_file, new = _split(options)
-    given = settings({"n": n, **options}, "command line")
+    watch, config_file, new = split(options)
+    parts = prepare(task, model, n, out, options, watch=watch, config_file=config_file, new=new)
+    return await go(parts, watch, draw=draw, judge=judge, siblings=shared_with(parts))
+
+
+def prepare(
+    task: str | Path | type[Any],
+    model: str,
+    n: int | None,
+    out: Path | str | None,
+    options: Mapping[str, Any],
+    *,
+    watch: Watch,
+    config_file: Path | None,
+    new: bool,
+) -> Parts:
+    """From what a caller says to parts: a new run's, or those of a run that is there. Writes nothing."""
+    assignments = options.get("assignments") or ()
+    said = {k: v for k, v in options.items() if k != "assignments"}
+    given = settings({"n": n, **said}, "command line").over(from_assignments(assignments))
     folder = None if out is None else Path(out)
     if folder is not None and new:
         folder = _free(folder)
@@ -191,10 +211,10 @@ async def _new_or_again(
     if Ledger.exists(parts.folder):
         with Ledger.open(parts.folder) as ledger:
             ledger.require_config(parts.config)
-    return await _go(parts, watch, draw=draw, judge=judge)
+    return parts
 
 
-def _split(options: dict[str, Any]) -> tuple[Watch, Path | None, bool]:
+def split(options: dict[str, Any]) -> tuple[Watch, Path | None, bool]:
     """Take out of the options what is about this call and not about the run."""
     config_file = options.pop("config_file", None)
     return options.pop("watch", None) or Watch(), Path(config_file) if config_file else None, options.pop("new", False)
@@ -209,15 +229,23 @@ def _free(folder: Path) -> Path:
     return taken
 
 
-class _Finished(Run):
+class Finished(Run):
     """A run that was just worked on."""
 
     verified = 0
+    drawn = 0
 
 
-async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finished:
-    """Open or make the ledger, run the engine over it, close everything."""
+async def go(
+    parts: Parts, watch: Watch, *, draw: bool, judge: bool, siblings: Sequence[Path] = (), share: int = 1
+) -> Finished:
+    """Open or make the ledger, run the engine over it, close everything.
+
+    Args: siblings: runs with which the budget is shared.  share: this run may use one part in so many of what is left of it.
+    """
     progress, stop = Progress(), Stop()
+    if draw and not judge and not blind(build_policy(parts.options)):
+        raise BadOption(f"--policy {parts.options.policy} follows from verdicts: use `vervet run`")
     verifier = build_verifier(parts.verifier)
     with boundary(f"verifier {verifier.name!r}"):
         for problem in parts.problems:
@@ -226,10 +254,10 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
     with contextlib.ExitStack() as stack:
         stack.callback(ledger.close)
         stack.callback(_note_time, ledger, progress)
-        key = _describe(ledger, parts, verifier)
+        key = _describe(ledger, parts, verifier, siblings)
         _diary(parts.folder, f"vervet {__version__} works on {len(parts.problems)} problems with {parts.config.model}")
         await verifier.aclose()
-        stack.enter_context(_signals(stop))
+        stack.enter_context(signals(stop))
         engine = Engine(
             ledger=ledger,
             extractor=parts.task.extractor,
@@ -242,34 +270,47 @@ async def _go(parts: Parts, watch: Watch, *, draw: bool, judge: bool) -> _Finish
         closing: list[Sampler | Executor] = []
         try:
             if draw:
-                engine.drawing, sampler = _drawing(parts, ledger, watch, progress)
-                closing.append(sampler)
-                await _probe(sampler, parts, ledger, engine.drawing)
+                lose_abandoned(ledger)
+                engine.drawing = drawing_of(parts, ledger, watch, progress, siblings, share)
+                closing.append(engine.drawing.sampler)
+                await probe_once(parts, ledger, engine.drawing, key)
             if judge:
-                executor = Local(build_verifier)
+                executor = build_executor(parts.options)
                 closing.append(executor)
                 engine.judging = Judging(executor, parts.verifier, key, {p.id: p for p in parts.problems})
-            if watch.start:
-                watch.start(progress, str(parts.folder))
-            refresh = asyncio.create_task(_refresh_coverage(parts.folder, len(parts.problems), progress))
-            try:
-                await engine.run()
-            except BaseException as error:
-                _diary(parts.folder, f"{type(error).__name__}: {error}")
-                raise
-            finally:
-                refresh.cancel()
-                if watch.end:
-                    watch.end()
+            await _watched(engine, parts, watch)
         finally:
+            if engine.drawing is not None and engine.drawing.purse is not None:
+                with contextlib.suppress(StorageError):
+                    await engine.drawing.purse.flush()
             for part in closing:
                 await part.aclose()
-    done = _Finished(parts.folder)
-    _diary(
-        parts.folder, f"{stop.reason or 'done'}: {progress.stored} samples drawn, {progress.verified} answers verified"
-    )
-    done.seconds, done.verified = progress.seconds, progress.verified
-    done.stopped = "interrupted" if stop.reason == "interrupted" else "complete"
+    return _finished(parts, engine)
+
+
+async def _watched(engine: Engine, parts: Parts, watch: Watch) -> None:
+    """The engine's work, while others look on."""
+    progress = engine.progress
+    if watch.start:
+        watch.start(progress, str(parts.folder))
+    refresh = asyncio.create_task(_refresh_coverage(parts.folder, len(parts.problems), progress))
+    try:
+        await engine.run()
+    except BaseException as error:  # said in the log, raised again
+        _diary(parts.folder, f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        refresh.cancel()
+        if watch.end:
+            watch.end()
+
+
+def _finished(parts: Parts, engine: Engine) -> Finished:
+    progress, reason = engine.progress, engine.stop.reason or ("budget" if engine.undone else "done")
+    _diary(parts.folder, f"{reason}: {progress.stored} samples drawn, {progress.verified} answers verified")
+    done = Finished(parts.folder)
+    done.seconds, done.verified, done.drawn = progress.seconds, progress.verified, progress.stored
+    done.stopped = "interrupted" if reason == "interrupted" else "budget" if engine.undone else "complete"
     done.notices = tuple(progress.notices)
     return done
 
@@ -300,8 +341,10 @@ def _open_ledger(parts: Parts, watch: Watch) -> Ledger:
     return Ledger.create(parts.folder, parts.config, parts.meta | {"run_seed": seed}, durability)
 
 
-def _describe(ledger: Ledger, parts: Parts, verifier: Verifier) -> int:
-    """Keep what a resume needs; returns the verifier's key."""
+def _describe(ledger: Ledger, parts: Parts, verifier: Verifier, siblings: Sequence[Path]) -> int:
+    """Keep what a resume needs; returns the verifier's key. Raises: RunMismatch where another policy drew samples already."""
+    policy = build_policy(parts.options)
+    _refuse_other_policy(ledger, parts)
     ledger.add_problems([(p, parts.prompts[p.id]) for p in parts.problems])
     mark = fingerprint(verifier.name, verifier.version, verifier.settings())
     with ledger.transaction():
@@ -314,64 +357,23 @@ def _describe(ledger: Ledger, parts: Parts, verifier: Verifier) -> int:
             ledger.set_meta("settings", told_now(parts.options) | {"n": parts.options.n or BUILT_IN_N})
             ledger.set_meta("chosen", [p.id for p in parts.problems])
             ledger.set_meta("vervet", __version__)
-        elif parts.options.n:
-            ledger.set_meta("settings", ledger.meta("settings", {}) | {"n": parts.options.n})
+        else:
+            kept = {k: v for k, v in told_now(parts.options).items() if k in _GROWS}
+            ledger.set_meta("settings", ledger.meta("settings", {}) | kept)
         ledger.set_meta("extractor", parts.task.extractor)
-        ledger.set_meta("design", "fixed")
+        ledger.set_meta("design", policy.design)
+        if siblings:
+            ledger.set_meta("budget_shared", [s.name for s in siblings])
     return key
 
 
-def _drawing(parts: Parts, ledger: Ledger, watch: Watch, progress: Progress) -> tuple[Drawing, Sampler]:
-    provider, name = plugins.split_model(parts.config.model)
-    by_id = {p.id: p for p in parts.problems}
-    setup = SamplerSetup(
-        run_dir=parts.folder,
-        example=lambda problem_id, right: parts.task.example(by_id[problem_id], right),
-        progress=watch.line,
-        notice=progress.notices.append,
-        base_urls=parts.options.base_url or (),
-        send_seed=parts.config.seed is not None,
-        max_in_flight=parts.options.max_in_flight,
-        history=History,
-    )
-    sampler = build_sampler(provider, name, parts.options, setup)
-    traits: SamplerTraits = sampler.traits()
-    n = parts.options.n or BUILT_IN_N
-    drawing = Drawing(
-        sampler=sampler,
-        policy=Fixed(n),
-        prompts=parts.prompts,
-        params=parts.config.params,
-        run_seed=ledger.run_seed,
-        max_n=min(traits.max_n, n),
-        max_in_flight=min(
-            parts.options.max_in_flight or traits.in_flight or traits.max_in_flight, traits.max_in_flight
-        ),
-    )
-    return drawing, sampler
-
-
-async def _probe(sampler: Sampler, parts: Parts, ledger: Ledger, drawing: Drawing) -> None:
-    """Ask a server that is new to the run what it does, and sample accordingly. Nothing is asked where nothing is missing."""
-    probe, adopt = getattr(sampler, "probe", None), getattr(sampler, "adopt", None)
-    stored = {p: row for p, row in read.stored(ledger).items() if p in drawing.prompts}
-    if probe is None or adopt is None or not total(stored, drawing.policy.want(dict.fromkeys(stored, ()))):
-        return
-    found = ledger.meta("probe")
-    if found is None:
-        with boundary("the model"):
-            try:
-                found = await probe(parts.config.prompt_form)
-            except (ConnectionError, TimeoutError) as error:
-                raise ServiceError(f"the model cannot be reached: {error}") from error
-            except ValueError:
-                # the question itself was refused: the run's own prompts may fare better
-                found = {}
-        if found:
-            with ledger.transaction():
-                ledger.set_meta("probe", found)
-    with boundary("the model"):
-        adopt(found)
+def _refuse_other_policy(ledger: Ledger, parts: Parts) -> None:
+    before = ledger.meta("settings", {}).get("policy", "fixed")
+    now = parts.options.policy or "fixed"
+    if before != now and ledger.db.execute("SELECT 1 FROM samples LIMIT 1").fetchone():
+        raise RunMismatch(
+            f"{parts.folder} was sampled with --policy {before}, not {now}: mixed, no estimator would fit: use --new"
+        )
 
 
 def _extract(task: Task) -> Callable[[str], Extracted | None]:
@@ -397,51 +399,3 @@ async def _refresh_coverage(folder: Path, problems: int, progress: Progress) -> 
 def _solved_now(folder: Path) -> int:
     with Ledger.open(folder) as ledger:
         return read.solved(ledger, view(ledger))
-
-
-@contextlib.contextmanager
-def _signals(stop: Stop) -> Iterator[None]:
-    """Ctrl-C once drains and saves; twice aborts. Only where signals can be handled: the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    main = asyncio.current_task()
-
-    def interrupt() -> None:
-        if stop.requested and main is not None:
-            main.cancel()
-        stop.request("interrupted")
-
-    previous = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), previous, strict=True):
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
-
-
-def _door(work: Coroutine[Any, Any, T]) -> T:
-    """Run async work from sync code, also from inside a running event loop (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    result: list[T] = []
-    failure: list[BaseException] = []
-
-    def call() -> None:
-        try:
-            result.append(asyncio.run(work))
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=call, name="vervet-door")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return result[0]

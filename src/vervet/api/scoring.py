@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from vervet import plugins
+from vervet.api.door import door
 from vervet.api.parts import Watch, build_sampler
-from vervet.api.runs import _door
 from vervet.config import Settings
 from vervet.errors import PluginError, ServiceError, boundary
 from vervet.ledger import Ledger, read, view
@@ -61,7 +61,7 @@ def score(
     options: of the scorer.  The scorer sees no verdict, no check and no reference.
     Raises: UserError, ServiceError, PluginError; what was scored before is kept.
     """
-    return _door(ascore(folder, model=model, base_url=base_url, options=options, watch=watch))
+    return door(ascore(folder, model=model, base_url=base_url, options=options, watch=watch))
 
 
 async def ascore(

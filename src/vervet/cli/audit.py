@@ -8,7 +8,7 @@ import typer
 
 from vervet.cli import output
 from vervet.cli.output import AsJson
-from vervet.cli.run import Limit, Problems, Sandbox, Task, TaskOptions, Verifier
+from vervet.cli.run import Limit, Problems, Sandbox, Task, TaskOptions, Verifier, VerifierOptions
 
 NOT_HELD = 5
 
@@ -23,6 +23,7 @@ def audit(
     problems: Problems = None,
     task_option: TaskOptions = None,
     verifier: Verifier = None,
+    verifier_option: VerifierOptions = None,
     sandbox: Sandbox = None,
     repeats: Annotated[int, typer.Option("--repeats", help="Judge each known answer so often.")] = 3,
     solutions: Annotated[
@@ -41,6 +42,7 @@ def audit(
         problems=_list(problems),
         task_options=parse_options(task_option or [], "-T"),
         verifier=verifier,
+        verifier_options=parse_options(verifier_option or [], "-V"),
         sandbox=sandbox,
         repeats=repeats,
         solutions=solutions,

@@ -84,7 +84,7 @@ def describe(progress: Progress) -> str:
         parts.append(f"{progress.to_verify:,} to verify")
     if progress.unknown:
         parts.append(f"{progress.unknown:,} UNKNOWN")
-    if progress.coverage:
+    if progress.coverage and progress.coverage[0]:
         parts.append(f"coverage so far {output.share(progress.coverage[1], 0)} at k={progress.coverage[0]:,}")
     if progress.stored:
         parts += [f"{output.share(progress.truncated / progress.stored, 0)} cut off"] if progress.truncated else []

@@ -16,6 +16,7 @@ _MEANING = {
     "draws_differ": "equal requests give different texts",
     "replays": "a repeated request gets a stored answer",
     "seed": "seeds",
+    "silent": "it answers with nothing",
     "left_out": "parameters that it refuses",
 }
 
@@ -49,7 +50,8 @@ def probe(
     else:
         for server in found["servers"]:
             _print(server)
-    return 5 if any(s["replays"] == "yes" or s["draws_differ"] == "no" for s in found["servers"]) else 0
+    bad = {"replays": "yes", "draws_differ": "no", "silent": "yes"}
+    return 5 if any(server[key] == value for server in found["servers"] for key, value in bad.items()) else 0
 
 
 def _print(server: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from vervet.cli import output
 from vervet.cli.output import AsJson, Verbose
+from vervet.cli.run import VerifierOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +19,8 @@ def register(app: typer.Typer) -> None:
 def verify(
     run: Annotated[Path, typer.Argument(help="The run's folder; needs no model and no data set.")],
     verifier: Annotated[str | None, typer.Option("--verifier", help="Default: the run's own.")] = None,
-    sandbox: Annotated[str | None, typer.Option("--sandbox", help="auto, namespaces or none.")] = None,
+    verifier_option: VerifierOptions = None,
+    sandbox: Annotated[str | None, typer.Option("--sandbox", help="auto, namespaces, docker[:IMAGE] or none.")] = None,
     durability: Annotated[str | None, typer.Option("--durability", help="fast or full.")] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -26,9 +28,17 @@ def verify(
     """Judge what is pending or UNKNOWN; with --verifier, judge all answers by another verifier and print what changed."""
     from vervet import api
     from vervet.cli.display import Display
+    from vervet.plugins import parse_options
 
     with Display(quiet=as_json, verbose=verbose) as display:
-        done = api.verify(run, verifier=verifier, sandbox=sandbox, durability=durability, watch=display.watch)
+        done = api.verify(
+            run,
+            verifier=verifier,
+            verifier_options=parse_options(verifier_option or [], "-V"),
+            sandbox=sandbox,
+            durability=durability,
+            watch=display.watch,
+        )
     if as_json:
         output.document(done.to_dict())
     else:

@@ -58,6 +58,11 @@ class AnswerLine:
             self.add(again)
             self._changed.notify_all()
 
+    async def idle(self) -> None:
+        """Wait until everything that came in is decided, or the line is stopped."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._stopped or not (self._size or self._out))
+
     async def close(self) -> None:
         """No new answers will come; those that are out may still come back."""
         async with self._changed:

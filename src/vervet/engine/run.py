@@ -8,16 +8,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from vervet.engine.answers import AnswerLine, Waiting
+from vervet.engine.limits import Purse, cost_usd, prompt_bound
 from vervet.engine.plan import Span, plan, total
 from vervet.engine.progress import Progress
-from vervet.errors import ServiceError, VervetError, boundary
+from vervet.errors import ServiceError, StorageError, VervetError, boundary
 from vervet.ledger import Drawn, Extracted, GroupCommit, Ledger, NewAnswer, Recorder, View, read
+from vervet.ledger.rows import rows as stored_rows
+from vervet.ledger.spending import Charge
+from vervet.prices import Price
 from vervet.protocols import Executor, Policy, Sampler
-from vervet.records import Job, JobResult, Outcome, Params, Problem, Prompt, Reply, Request, Verdict, VerifierSpec
+from vervet.records import (
+    Job,
+    JobResult,
+    Outcome,
+    Params,
+    Problem,
+    Prompt,
+    Reply,
+    Request,
+    Usage,
+    Verdict,
+    VerifierSpec,
+)
 
+_HEARTBEAT_S = 2.0
+# a crash forgets so much working time at most
 TRIES = 3
 # tries at an UNKNOWN answer in one run
 
@@ -34,6 +53,13 @@ class Drawing:
     run_seed: int
     max_n: int
     max_in_flight: int
+    price: Price | None = None
+    purse: Purse | None = None
+    # the budget, where the run has one
+    most_seconds: float | None = None
+    # of work that are left
+    metered: bool = False
+    # the sampler asks the purse by itself, before each attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +110,12 @@ class Engine:
     _failure: BaseException | None = field(init=False, default=None)
     _hopeless: dict[str, str] = field(init=False, default_factory=dict)
     # problem id -> why its remaining samples stay missing
+    _worked_before: float = field(init=False, default=0.0)
+    # seconds, by earlier invocations
+    missing: int = field(init=False, default=0)
+    # samples that the policy wanted and that were not stored when it was last asked
+    spent: bool = field(init=False, default=False)
+    # the budget has no room for the next request
 
     async def run(self) -> None:
         """Until nothing is missing and nothing is pending, or a stop.
@@ -93,27 +125,73 @@ class Engine:
         self._recorder = Recorder(self.ledger, self.extractor)
         self._line = AnswerLine()
         self._queue_old_work()
+        self._worked_before = float(self.ledger.meta("worked_s", 0.0))
         self._group = GroupCommit(self.ledger)
+        if self.drawing is not None and self.drawing.purse is not None:
+            self.drawing.purse.attach(self._group)
         judge = asyncio.create_task(self._judge())
         watch = asyncio.create_task(self._watch_stop())
+        clock = asyncio.create_task(self._watch_clock())
         try:
             await self._draw_all()
             await self._line.close()
             await judge
         finally:
-            judge.cancel()
-            watch.cancel()
-            await asyncio.gather(judge, watch, return_exceptions=True)
-            await self._group.aclose()
+            for task in (judge, watch, clock):
+                task.cancel()
+            await asyncio.gather(judge, watch, clock, return_exceptions=True)
+            await self._close_books()
         if self._failure is not None:
             raise self._failure
 
     async def _watch_stop(self) -> None:
         await self.stop.wait()
+        self._drain()
+        await self._line.stop()
+
+    @property
+    def undone(self) -> bool:
+        """Whether a budget ended the run before everything was drawn and judged."""
+        return self.spent or (self.stop.reason == "budget" and len(self._line) > 0)
+
+    def _drain(self) -> None:
+        """Nothing new is sent; what is out may finish."""
         drain = getattr(self.drawing.sampler, "drain", None) if self.drawing else None
         if drain is not None:
             drain()
-        await self._line.stop()
+        if self.drawing is not None and self.drawing.purse is not None:
+            self.drawing.purse.drain()
+
+    async def _watch_clock(self) -> None:
+        """Keep the time that was worked, and end the run when a budget of time is used up."""
+        most = None if self.drawing is None else self.drawing.most_seconds
+        while True:
+            worked = self.progress.seconds
+            if most is not None and worked >= most:
+                self.stop.request("budget")
+                most = None
+            await self._group.do(partial(self.ledger.set_meta, "worked_s", self._worked_before + worked))
+            await asyncio.sleep(_HEARTBEAT_S if most is None else min(_HEARTBEAT_S, max(0.01, most - worked)))
+
+    async def _close_books(self) -> None:
+        """What was worked and spent, to the end."""
+        purse = self.drawing.purse if self.drawing else None
+        try:
+            if purse is not None:
+                await purse.flush()
+            worked = self._worked_before + self.progress.seconds
+            await self._group.do(lambda: self._keep(worked))
+        except StorageError as error:
+            self._fail(error)
+        finally:
+            await self._group.aclose()
+            if purse is not None:
+                purse.attach(None)
+
+    def _keep(self, worked: float) -> None:
+        self.ledger.set_meta("worked_s", worked)
+        if self.drawing is not None:
+            self.ledger.set_meta("missing", self.missing)
 
     def _fail(self, error: BaseException) -> None:
         """First failure wins; the rest of the run drains."""
@@ -147,20 +225,55 @@ class Engine:
     # --------------------------------------------------------------------------------------------- sampling
 
     async def _draw_all(self) -> None:
-        """Passes over what is missing until nothing is, or a pass brings nothing new."""
+        """Passes over what is missing until nothing is, a pass brings nothing new, or the budget is spent."""
         if self.drawing is None:
             return
         stored = read.stored(self.ledger)
         self.progress.stored_before = sum(row.count for row in stored.values())
-        while not self.stop.requested:
+        while True:
             stored = {p: row for p, row in stored.items() if p in self.drawing.prompts and p not in self._hopeless}
-            want = self.drawing.policy.want(dict.fromkeys(stored, ()))
-            self.progress.wanted = self.progress.stored + total(stored, want)
-            before = self.progress.stored
-            await self._draw(plan(stored, want, self.drawing.max_n))
-            if self.progress.stored == before:
+            want = await self._want(stored)
+            missing = self.missing = total(stored, want)
+            self.progress.wanted = self.progress.stored + missing
+            if not missing or self._out_of_time() or self.stop.requested:
+                self.spent |= bool(missing) and (self._out_of_time() or self.stop.reason == "budget")
                 return
+            stored_before, refused_before, charged = self.progress.stored, self._refusals(), self._charged()
+            await self._draw(plan(stored, want, self.drawing.max_n))
+            refused = self._refusals() > refused_before
+            if self.progress.stored == stored_before and not (refused and self._charged() != charged):
+                # what the budget refused may fit in a smaller request, but only once something else was settled
+                self.spent |= refused
+                return
+            if self.spent:
+                return
+            if not blind(self.drawing.policy):
+                # the next wave follows from this one's verdicts, all of them: those that come first are not typical
+                await self._line.idle()
             stored = await self._group.do(lambda: read.stored(self.ledger))
+
+    def _out_of_time(self) -> bool:
+        most = self.drawing.most_seconds if self.drawing else None
+        return most is not None and self.progress.seconds >= most
+
+    def _refusals(self) -> int:
+        purse = self.drawing.purse if self.drawing else None
+        return 0 if purse is None else purse.refusals
+
+    def _charged(self) -> tuple[float, int]:
+        """What the budget was charged so far and what samplers allow for around a prompt: both only ever grow."""
+        purse = self.drawing.purse if self.drawing else None
+        return (0.0, 0) if purse is None else (purse.final.usd + purse.final.tokens, purse.wrapping)
+
+    async def _want(self, stored: Mapping[str, read.Stored]) -> Mapping[str, int]:
+        assert self.drawing is not None
+        policy = self.drawing.policy
+        if blind(policy):
+            return policy.want(dict.fromkeys(stored, ()))
+        return await self._group.do(lambda: self._want_now(policy, list(stored)))
+
+    def _want_now(self, policy: Policy, problems: list[str]) -> Mapping[str, int]:
+        return wanted(self.ledger, policy, problems, self.judging.verifier if self.judging else 0, self.extractor)
 
     async def _draw(self, spans: Iterator[Span]) -> None:
         assert self.drawing is not None
@@ -173,16 +286,20 @@ class Engine:
             await slots.acquire()
             if self.stop.requested:
                 break
-            task = asyncio.create_task(self._draw_one(span, slots))
+            request = self._within_budget(self._request(span))
+            if request is None:
+                self.spent = True
+                break
+            task = asyncio.create_task(self._draw_one(request, slots))
             running.add(task)
             task.add_done_callback(running.discard)
         # drained, not cancelled: what is in flight is paid for
         if running:
             await asyncio.wait(set(running))
 
-    async def _draw_one(self, span: Span, slots: asyncio.Semaphore) -> None:
+    def _request(self, span: Span) -> Request:
         assert self.drawing is not None
-        request = Request(
+        return Request(
             problem_id=span.problem_id,
             prompt=self.drawing.prompts[span.problem_id],
             params=self.drawing.params,
@@ -190,6 +307,18 @@ class Engine:
             n=span.n,
             run_seed=self.drawing.run_seed,
         )
+
+    def _within_budget(self, request: Request) -> Request | None:
+        """The request, for fewer samples where there is no room for all of them; None: for none."""
+        purse = self.drawing.purse if self.drawing else None
+        if purse is None:
+            return request
+        n = purse.affordable(request)
+        if n == 0:
+            return None
+        return request if n == request.n else replace(request, n=n)
+
+    async def _draw_one(self, request: Request, slots: asyncio.Semaphore) -> None:
         self.progress.in_flight += 1
         try:
             reply = await self._ask(request)
@@ -203,11 +332,10 @@ class Engine:
 
     async def _ask(self, request: Request) -> Reply | None:
         """The sampler's reply; None when this problem cannot be sampled at all."""
-        assert self.drawing is not None
         try:
             with boundary("the model"):
                 try:
-                    return await self.drawing.sampler.sample(request)
+                    return await self._sample(request)
                 except (ConnectionError, TimeoutError) as error:
                     raise ServiceError(f"the model cannot be reached: {error}") from error
                 except ValueError as error:
@@ -217,6 +345,28 @@ class Engine:
             self._fail(error)
             return None
 
+    async def _sample(self, request: Request) -> Reply | None:
+        """The sampler's reply, within the budget; None where the budget has no room for the request any more."""
+        assert self.drawing is not None
+        purse, sampler = self.drawing.purse, self.drawing.sampler
+        if purse is None or self.drawing.metered:
+            return await sampler.sample(request)
+        ticket = await purse.reserve(request, request.n, prompt_bound(request.prompt))
+        if ticket is None:
+            return None
+        usage: Usage | None = None
+        samples = 0
+        try:
+            reply = await sampler.sample(request)
+            usage, samples = reply.usage, min(len(reply.completions), request.n)
+            return reply
+        except ValueError:
+            # refused before anything was generated
+            usage = Usage(0, 0, 0)
+            raise
+        finally:
+            purse.settle(ticket, usage if samples or usage == Usage(0, 0, 0) else None, samples)
+
     def _give_up(self, problem_id: str, why: str) -> None:
         if problem_id not in self._hopeless:
             self._hopeless[problem_id] = why
@@ -224,13 +374,19 @@ class Engine:
 
     async def _store(self, request: Request, reply: Reply) -> None:
         kept = reply.completions[: request.n]
-        reply = Reply(kept, reply.usage, reply.server)
+        charge = self._charge(request)
+        usd = cost_usd(self.drawing.price if self.drawing else None, reply.usage) if charge is None else charge.usd
+        reply = Reply(kept, replace(reply.usage, cost_usd=usd), reply.server)
         drawn = Drawn(request, reply, tuple(self.extract(c.text) for c in kept))
-        new = await self._group.do(lambda: self._recorder.add(drawn))
+        new = await self._group.do(lambda: self._recorder.add(drawn, charge=charge))
         self._count(drawn)
         if self.judging is not None and new:
             self.progress.to_verify += len(new)
             await self._line.put(_waiting(new))
+
+    def _charge(self, request: Request) -> Charge | None:
+        purse = self.drawing.purse if self.drawing else None
+        return None if purse is None else purse.take(request)
 
     def _count(self, drawn: Drawn) -> None:
         now, usage = self.progress, drawn.reply.usage
@@ -292,3 +448,22 @@ class Engine:
 
 def _waiting(new: list[NewAnswer]) -> list[Waiting]:
     return [Waiting(item.problem_id, item.answer_id, item.answer) for item in new]
+
+
+def blind(policy: Policy) -> bool:
+    """Whether a policy looks at no outcome."""
+    return bool(getattr(policy, "blind", False))
+
+
+def wanted(ledger: Ledger, policy: Policy, problems: list[str], verifier: int, extractor: str) -> Mapping[str, int]:
+    """What a policy wants, from the rows of these problems as they are stored."""
+    if blind(policy):
+        return policy.want(dict.fromkeys(problems, ()))
+    which = View(ledger.known_name(extractor), verifier)
+    uses_classes = bool(getattr(policy, "uses_classes", False))
+    rows = stored_rows(ledger, which, classes=uses_classes)
+    known = {p: rows.outcomes[p] for p in problems}
+    if uses_classes:
+        with_classes: Callable[..., Mapping[str, int]] = policy.want
+        return with_classes(known, {p: rows.classes[p] for p in problems})
+    return policy.want(known)

@@ -170,8 +170,10 @@ def tally(ledger: Ledger, which: View) -> tuple[Counts, int, int, int]:
 
 
 def counts(ledger: Ledger, verifier: str | None = None) -> Counts:
-    """Per-problem counts by one verifier (the run's own by default)."""
-    return tally(ledger, view(ledger, verifier))[0]
+    """Per-problem counts by one verifier (the run's own by default), of the samples that belong to the run's design."""
+    from vervet.ledger.rows import designed_counts  # noqa: PLC0415  it reads with what is above
+
+    return designed_counts(ledger, view(ledger, verifier))
 
 
 def outcomes(ledger: Ledger, which: View) -> dict[str, np.ndarray[Any, np.dtype[np.int8]]]:
@@ -341,7 +343,12 @@ class Facts:
     prompt_tokens: int
     completion_tokens: int
     cost_usd: float | None
-    # None where no request has a known price
+    # None where no request has a known price; what was lost is in it at its worst case
+    requests: int = 0
+    # answered
+    lost_requests: int = 0
+    # under a budget: paid for at their worst case because nobody knows what they used
+    lost_usd: float | None = None
 
 
 def facts(ledger: Ledger, which: View) -> tuple[Facts, Counts]:
@@ -351,6 +358,10 @@ def facts(ledger: Ledger, which: View) -> tuple[Facts, Counts]:
     with storage(ledger.path):
         total, truncated = ledger.db.execute(
             "SELECT count(*), ifnull(sum(finish = ?), 0) FROM samples", (length,)
+        ).fetchone()
+        requests, lost, lost_usd = ledger.db.execute(
+            "SELECT ifnull(sum(state = 1), 0), ifnull(sum(state != 1), 0), sum(cost_usd) FILTER (WHERE state != 1) "
+            "FROM requests"
         ).fetchone()
     passed = int(table.c.sum())
     return (
@@ -365,6 +376,9 @@ def facts(ledger: Ledger, which: View) -> tuple[Facts, Counts]:
             truncated=truncated,
             unparsed=unparsed,
             **spent(ledger),
+            requests=requests,
+            lost_requests=lost,
+            lost_usd=lost_usd,
         ),
         table,
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-VERSION = 1
+VERSION = 2
 
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -71,7 +71,12 @@ def _create(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create,)
+def _charged_tokens(connection: sqlite3.Connection) -> None:
+    """What a budget of tokens was charged for a request where that is not what the request is known to have used."""
+    connection.execute("ALTER TABLE requests ADD COLUMN charged_tokens INTEGER")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _charged_tokens)
 """MIGRATIONS[i] leads from version i to i + 1. Only ever append."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import orjson
 
 from vervet.ledger.read import FAIL, PASS, PENDING, UNKNOWN, View, _Arrays, _numbers, _snapshot
+from vervet.ledger.rows import samples_by_problem
 from vervet.ledger.store import Ledger, storage
 from vervet.records import IntArray, Outcome, Reason
 
@@ -87,7 +87,7 @@ def summary(ledger: Ledger, which: View) -> Summary:
         truncated = _truncated(ledger)
         names = {key: name for name, key in ledger.problem_keys().items()}
         problems = []
-        for key, texts, indexes in _samples_by_problem(ledger):
+        for key, texts, indexes in samples_by_problem(ledger):
             answers, outcomes = arrays.answer_of_text[texts], arrays.outcomes(texts)
             kinds.add(answers, outcomes)
             problems.append(_problem(names[key], answers, outcomes, indexes, truncated.get(key, 0)))
@@ -124,18 +124,6 @@ def _problem(name: str, answers: IntArray, outcomes: Codes, indexes: IntArray, t
         truncated=truncated,
         unparsed=int((answers == _NONE).sum()),
     )
-
-
-def _samples_by_problem(ledger: Ledger) -> Iterator[tuple[int, IntArray, IntArray]]:
-    """(problem key, text ids, indexes), the indexes rising."""
-    query = (
-        "SELECT group_concat(text), group_concat(idx) FROM "
-        "(SELECT text, idx FROM samples WHERE config = 0 AND problem = ? ORDER BY idx)"
-    )
-    nothing = np.zeros(0, np.int64)
-    for (problem,) in ledger.db.execute("SELECT id FROM problems ORDER BY id").fetchall():
-        texts, indexes = ledger.db.execute(query, (problem,)).fetchone()
-        yield problem, *((nothing, nothing) if texts is None else (_numbers(texts), _numbers(indexes)))
 
 
 def _truncated(ledger: Ledger) -> dict[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from vervet.ledger.spending import Charge, close
 from vervet.ledger.store import Ledger, encode, hash16
 from vervet.ledger.texts import Trainer
 from vervet.records import Completion, Outcome, Reply, Request, Verdict, canonical_json, fingerprint
@@ -65,15 +66,18 @@ class Recorder:
 
     # ------------------------------------------------------------------------------------------- samples
 
-    def add(self, drawn: Drawn, *, seed: int | None = None) -> list[NewAnswer]:
+    def add(self, drawn: Drawn, *, seed: int | None = None, charge: Charge | None = None) -> list[NewAnswer]:
         """Store a reply's samples. Returns the answers that are new to the ledger, for verification.
 
-        `seed` is stored only where it does not follow from the run's seed (imported samples).
+        `seed` is stored only where it does not follow from the run's seed (imported samples); `charge` names the rows that
+        were reserved for the request: they become one.
         """
         self._catch_up()
         request, reply = drawn.request, drawn.reply
         problem = self._key(request.problem_id)
-        request_id = self._add_request(request, reply, problem, seed)
+        request_id = (
+            self._add_request(request, reply, problem, seed) if charge is None else self._settle(request, reply, charge)
+        )
         new: list[NewAnswer] = []
         for choice, (completion, found) in enumerate(zip(reply.completions, drawn.answers, strict=True)):
             text_id = self._add_text(problem, completion.text)
@@ -119,6 +123,21 @@ class Recorder:
             ),
         )
         return int(row.lastrowid or 0)
+
+    def _settle(self, request: Request, reply: Reply, charge: Charge) -> int:
+        """The reserved row becomes the request's, over all of its samples."""
+        close(self._ledger, charge, reply.usage)
+        self._db.execute(
+            "UPDATE requests SET first = ?, n = ?, counted_by = ?, server = ? WHERE id = ?",
+            (
+                request.first,
+                request.n,
+                self._ledger.name_id(reply.usage.counted_by),
+                self._ledger.name_id(reply.server),
+                charge.rows[0],
+            ),
+        )
+        return charge.rows[0]
 
     def add_extraction(self, problem_id: str, text_id: int, text: str, found: Extracted | None) -> list[NewAnswer]:
         """Record what the extractor finds in a stored text, once. Returns the answer if it is new to the ledger."""

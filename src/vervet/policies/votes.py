@@ -50,7 +50,7 @@ class AdaptiveConsistencyPolicy(_Votes):
     def __init__(self, n: int, argument: str = "") -> None:
         """Raises: BadOption."""
         rule = AdaptiveConsistency(_number(argument, "adaptive-consistency", 0.95))
-        super().__init__(n, rule, f"adaptive-consistency={rule.threshold:g}", 1)
+        super().__init__(n, rule, f"votes=adaptive-consistency:{rule.threshold:g}", 1)
 
 
 class EarlyStoppingPolicy(_Votes):
@@ -61,7 +61,7 @@ class EarlyStoppingPolicy(_Votes):
         window = _number(argument, "early-stopping", 5)
         if window != int(window):
             raise BadOption(f"--policy early-stopping={argument}: the window is a whole number of samples")
-        super().__init__(n, EarlyStopping(int(window)), f"early-stopping={int(window)}", int(window))
+        super().__init__(n, EarlyStopping(int(window)), f"votes=early-stopping:{int(window)}", int(window))
 
 
 def _number(argument: str, name: str, default: float) -> float:

@@ -16,7 +16,7 @@ FEWEST = 4
 # samples that every problem must have: from fewer a forecast is a guess
 FAR = 10
 # times the data's k
-_STEPS = 12
+_STEPS = 7
 
 
 @dataclass(frozen=True, slots=True)

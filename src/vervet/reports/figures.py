@@ -10,6 +10,7 @@ import numpy as np
 
 import vervet
 from vervet.analysis.baseline import Baseline
+from vervet.analysis.selection import SelectionPoint
 from vervet.errors import MissingPart, StorageError
 from vervet.reports import money
 from vervet.reports import page as pages
@@ -121,6 +122,10 @@ def _selection(axes: Any, about: pages.Page) -> None:
             points = [p for p in found.points if p.method == name and p.success is not None]
             who = "" if about.single else f"{_label(entry)}, "
             what = "coverage" if name == "oracle" else name.replace("-", " ")
+            if about.single:
+                _intervals(
+                    axes, points, i - len(names) / 2, "0.35" if name == "oracle" else _COLOURS[i % len(_COLOURS)]
+                )
             axes.plot(
                 [p.k for p in points],
                 [p.success for p in points],
@@ -134,7 +139,15 @@ def _selection(axes: Any, about: pages.Page) -> None:
     _attempts(axes, about.top)
     axes.set_ylabel("success of the picked answer")
     _shares(axes)
-    axes.legend(frameon=False, fontsize=6 if about.single else 5, handlelength=2.6)
+    axes.legend(frameon=False, fontsize=6 if about.single else 5, handlelength=2.6, loc="upper left")
+
+
+def _intervals(axes: Any, points: Sequence[SelectionPoint], place: float, colour: str) -> None:
+    """Whiskers from low to high, beside each other where methods agree: bands would cover one another."""
+    shift = 1.035**place
+    axes.vlines(
+        [p.k * shift for p in points], [p.low for p in points], [p.high for p in points], colour, lw=0.7, alpha=0.6
+    )
 
 
 def _cost(axes: Any, about: pages.Page, unit: money.Unit) -> None:

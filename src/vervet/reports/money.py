@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vervet.analysis.baseline import Crossing
 from vervet.analysis.cost import RunCost
 from vervet.reports.chart import look
-from vervet.reports.format import number, percent, visible
+from vervet.reports.format import number, percent, plural, visible
 from vervet.reports.lines import Series
 from vervet.reports.page import Entry, Page
 
@@ -85,8 +85,8 @@ def crossing_words(found: Crossing) -> str:
     base = found.baseline
     name = f"one attempt of {visible(base.name, 60)} ({percent(base.success)})"
     if found.k is None:
-        return f"It does not reach {name} within the {number(found.k_max)} attempts that every problem has."
-    text = f"It reaches {name} with {number(found.k)} attempts ({percent(found.coverage)})"
+        return f"It does not reach {name} within the {plural(found.k_max, 'attempt')} that every problem has."
+    text = f"It reaches {name} with {plural(found.k, 'attempt')} ({percent(found.coverage)})"
     for own, other, show in ((found.usd, base.usd, usd), (found.flops, base.flops, lambda v: f"{flops(v)} FLOPs")):
         if own is not None:
             text += f", for {show(own)} a problem" + (f" against {show(other)}" if other else "")

@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
+from vervet.protocols import Purse
+from vervet.records import Request, Usage
 from vervet.samplers._http_deadlines import Deadlines
 from vervet.samplers._http_errors import Action, Trouble, error_object, error_status, judge
 from vervet.samplers._http_limiter import Closed, Limiter
@@ -39,6 +41,11 @@ _IDLE_S = 4.0
 _LONGEST_PAUSE_S = 60.0
 _FAILURES = 10
 # of one request, while others are answered
+_TEMPLATE = 512
+# tokens that a server's chat template may add to what the body holds, at most
+_PERHAPS_PAID = frozenset({408, 499, 502, 504, 520, 522, 524})
+# a gateway gave up on a server that may have generated something; servers that refuse or fail by themselves do not charge
+_NOTHING = Usage(0, 0, 0)
 _ADAPTATIONS = 12
 # of one request: a server that refuses field after field, or what is not sent, ends it
 
@@ -65,6 +72,15 @@ class Question(Protocol[T_co]):
 
     def read(self, body: bytes) -> T_co:
         """What an answer says. Raises: BadReply."""
+        ...
+
+    @property
+    def spending(self) -> tuple[Request, int]:
+        """What a budget needs to know: the request, and the samples that the last body asks for."""
+        ...
+
+    def used(self, body: bytes) -> tuple[Usage | None, int]:
+        """What an answer cost (None: it does not say so credibly) and how many samples it brought."""
         ...
 
     def adapt(self, trouble: Trouble) -> bool:
@@ -103,9 +119,15 @@ class Client:
     """The HTTP side of one sampler. Lives in one event loop."""
 
     def __init__(
-        self, replicas: Sequence[Replica], headers: dict[str, str], keyring: Keyring, patience: Patience
+        self,
+        replicas: Sequence[Replica],
+        headers: dict[str, str],
+        keyring: Keyring,
+        patience: Patience,
+        purse: Purse | None = None,
     ) -> None:
         self.replicas = list(replicas)
+        self._purse = purse
         self._keyring, self._patience = keyring, patience
         plain = all(r.chat.scheme == "http" for r in replicas)
         # compression is for the internet: in a local network it costs more than it saves
@@ -153,7 +175,10 @@ class Client:
         while True:
             replica = self.replicas[0] if self._alone else self._pick(problem_id)
             now = await replica.limiter.acquire()
-            result = await self._attempt(replica, now, question)
+            if self._purse is None:
+                result = await self._attempt(replica, now, question, question.build())
+            else:
+                result = await self._paid_attempt(self._purse, replica, now, question)
             if not isinstance(result, Trouble):
                 self._failing.pop(problem_id, None)
                 self._answered.add(problem_id)
@@ -174,8 +199,36 @@ class Client:
                 raise ValueError(f"{replica.label} failed {failures} times on this prompt, and not on others: {detail}")
             await self._pause(result, replica, failures)
 
-    async def _attempt(self, replica: Replica, now: float, question: Question[T]) -> T | Trouble:
-        """One request. Gives the limiter's place back, whatever happens."""
+    async def _paid_attempt(self, purse: Purse, replica: Replica, now: float, question: Question[T]) -> T | Trouble:
+        """One request within the budget: its worst case is reserved first, and what it used is settled afterwards.
+
+        Raises: Closed where the budget has no room for it.
+        """
+        try:
+            body = question.build()
+            request, n = question.spending
+            ticket = await purse.reserve(request, n, len(body) + _TEMPLATE)
+        except BaseException:
+            replica.limiter.release(now)
+            raise
+        if ticket is None:
+            replica.limiter.release(now)
+            raise Closed
+        used: list[tuple[Usage | None, int]] = []
+        try:
+            return await self._attempt(replica, asyncio.get_running_loop().time(), question, body, used)
+        finally:
+            purse.settle(ticket, *(used[0] if used else (None, 0)))
+
+    async def _attempt(
+        self,
+        replica: Replica,
+        now: float,
+        question: Question[T],
+        body: bytes,
+        used: list[tuple[Usage | None, int]] | None = None,
+    ) -> T | Trouble:
+        """One request. Gives the limiter's place back, whatever happens. `used` is told what it cost, where that is known."""
         task = asyncio.current_task()
         assert task is not None
         answered = refused = False
@@ -184,7 +237,7 @@ class Client:
             # a payload of our own making spares aiohttp the search for its kind
             response = await self._session.post(
                 replica.chat if question.chat else replica.completions,
-                data=aiohttp.BytesPayload(question.build(), content_type="application/json"),
+                data=aiohttp.BytesPayload(body, content_type="application/json"),
                 headers=replica.headers,
                 allow_redirects=False,
                 proxy=replica.proxy,
@@ -197,9 +250,13 @@ class Client:
                 except BadReply as error:
                     return self._bad(data, error)
                 answered = True
+                if used is not None:
+                    used.append(question.used(data))
                 self._last_answer = asyncio.get_running_loop().time()
                 return value
             trouble = judge(response.status, response.headers, data)
+            if used is not None and response.status not in _PERHAPS_PAID:
+                used.append((_NOTHING, 0))
             refused = trouble.action is Action.SLOW_DOWN
             return trouble
         except asyncio.CancelledError:
@@ -210,7 +267,10 @@ class Client:
             return Trouble(Action.RETRY, f"no answer within {self._patience.timeout_s:g} s")
         except (aiohttp.ClientError, OSError) as error:
             self._step_back(replica)
-            return Trouble(Action.RETRY, _transport(error), field="connection" if _unreached(error) else "")
+            unreached = _unreached(error)
+            if used is not None and unreached:
+                used.append((_NOTHING, 0))
+            return Trouble(Action.RETRY, _transport(error), field="connection" if unreached else "")
         finally:
             self._deadlines.leave(task)
             replica.limiter.release(now, answered=answered, refused=refused)

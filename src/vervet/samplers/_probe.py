@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vervet.records import Completion, Message, Params, Prompt, PromptForm, Request
+from vervet.records import Completion, Message, Params, Prompt, PromptForm, Request, Usage
 from vervet.samplers._http_client import Hopeless
 from vervet.samplers._http_errors import Trouble
 from vervet.samplers._http_reply import Parsed, load, parse
@@ -47,6 +47,8 @@ class Findings:
     # "yes": an exact repeat of a request gets the first one's answer
     seed: str
     # "distinct": seeds give texts of their own, n choices too; "same-choices": n equal choices; "ignored"; "refused"; "unknown"
+    silent: str
+    # "yes": replies to the question held no text, no thinking and, as the server itself says, not one token
     left_out: tuple[str, ...]
     # fields that it refused
     requests: int
@@ -65,6 +67,7 @@ class Prober:
         self._run_seed = secrets.randbits(62)
         self._requests = 0
         self._server = ""
+        self._silent = False
         self._began = time.monotonic()
 
     async def quick(self, top: int, seeded: bool) -> Findings:
@@ -81,6 +84,7 @@ class Prober:
             replays = _yes(equal) if _telling(first) else "unknown"
             differ = "unknown" if len(first) < 2 else _yes(not (equal and _equal(first)))
         honoured = "unknown" if n == 1 else _yes(len(first) == n)
+        await self._confirm_silence(seeded=seeded)
         return self._findings(honoured, len(first), usage, differ, replays, seed)
 
     async def thorough(self) -> Findings:
@@ -94,12 +98,23 @@ class Prober:
         differ = "unknown" if not _telling(one) else _yes(not (same and same_still))
         honoured, most, many_usage = await self._sizes()
         seed = await self._seeds(most)
+        await self._confirm_silence(seeded=seed != "refused")
         return self._findings(honoured, most, many_usage or usage, differ, replays, seed)
 
     async def _equal_again(self, n: int) -> bool:
         """Whether long texts are equal too: a short one may be what a sure-minded model always begins with."""
         long = [_texts((await self._ask(n, more_tokens=7 * TOKENS))[0]) for _ in range(2)]
         return long[0] == long[1]
+
+    async def _confirm_silence(self, *, seeded: bool) -> None:
+        """A model may have nothing to say to the question: only a server that says nothing to anything has failed."""
+        text = "Write a poem about the sea."
+        self._prompt = (Message("user", text),) if isinstance(self._prompt, tuple) else f"{text}\n\n"
+        for first in range(3 if self._silent else 0):
+            self._silent = False
+            await self._ask(1, seeded=seeded, first=100 + first, more_tokens=TOKENS)
+            if not self._silent:
+                return
 
     async def _sizes(self) -> tuple[str, int, str]:
         """Whether n is honoured, the most choices that came, and how the largest group was counted."""
@@ -151,6 +166,7 @@ class Prober:
         question = _Question(self._sampler, request, seeded, adapt_n)
         (parsed, raw), self._server = await self._sampler.client().call(question)
         self._requests += 1
+        self._silent |= _nothing(parsed, raw.get("usage"))
         return parsed.completions, _usage(raw.get("usage"), parsed, request.params.max_tokens)
 
     def _findings(self, honoured: str, most: int, usage: str, differ: str, replays: str, seed: str) -> Findings:
@@ -162,6 +178,7 @@ class Prober:
             draws_differ=differ,
             replays=replays,
             seed=seed,
+            silent=_yes(self._silent),
             left_out=self._sampler.bodies.left_out(),
             requests=self._requests,
             seconds=round(time.monotonic() - self._began, 3),
@@ -194,6 +211,15 @@ class _Question:
     def read(self, body: bytes) -> tuple[Parsed, Any]:
         return parse(body, self.request.n, self.request.params.max_tokens), load(body)
 
+    @property
+    def spending(self) -> tuple[Request, int]:
+        return self.request, self.asked
+
+    def used(self, body: bytes) -> tuple[Usage | None, int]:
+        # its texts are no samples; the budget of samples does not know them
+        parsed, _ = self.read(body)
+        return (parsed.usage, 0) if parsed.usage.counted_by == "server" else (None, 0)
+
     def adapt(self, trouble: Trouble) -> bool:
         return (self.adapt_n or trouble.field != "n") and self.sampler.adapt(trouble, self.asked, chat=self.chat)
 
@@ -211,6 +237,12 @@ def _usage(usage: Any, parsed: Parsed, limit: int) -> str:
     if n > 1 and said <= limit + 1:
         return "one-choice"
     return "right" if abs(said - n * limit) <= n else "wrong"
+
+
+def _nothing(parsed: Parsed, usage: Any) -> bool:
+    """Whether a request for 200 digits got no token at all: the server has failed and does not say so."""
+    said = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return said == 0 and not any(_texts(parsed.completions))
 
 
 def _texts(completions: list[Completion]) -> list[str]:

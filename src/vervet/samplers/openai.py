@@ -41,6 +41,7 @@ class OpenAI:
 
     provider: ClassVar[Provider] = PROVIDERS["openai"]
     takes_base_urls = True
+    meters_attempts = True
     neutral_options = frozenset({"max_n", "timeout", "patience", "pause", "key_env", "headers", "probe"})
 
     def __init__(
@@ -98,6 +99,11 @@ class OpenAI:
             form="chat", max_n=self._max_n, max_in_flight=_MOST_IN_FLIGHT, in_flight=self.provider.in_flight
         )
 
+    @property
+    def own_urls(self) -> tuple[str, ...]:
+        """The servers, () where they are the provider's: their prices are known by its name."""
+        return () if self._urls == (self.provider.base_url,) else tuple(self._urls)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r}, {[public_url(u) for u in self._urls]})"
 
@@ -142,6 +148,8 @@ class OpenAI:
             raise UserError(
                 f"{self._where()} repeats its answers instead of drawing again: switch its response cache off"
             )
+        if found.get("silent") == "yes":  # an older run's findings do not have it
+            raise UserError(f"{self._where()} answers with nothing, not one token: look into its log, it fails")
         if found["n_honoured"] == "no" and found["max_n"] < self._max_n:
             self._max_n = found["max_n"]
             self._say(
@@ -344,7 +352,8 @@ class OpenAI:
             headers = {"Authorization": f"Bearer {key}"} if key else {}
             headers |= self._keyring.expand(self._headers, "-M headers")
             self.bodies.expanded = self._keyring.expand(self._extra, "-M extra")
-            self._client = Client([self._replica(u) for u in self._urls], headers, self._keyring, self._patience)
+            replicas = [self._replica(u) for u in self._urls]
+            self._client = Client(replicas, headers, self._keyring, self._patience, self._setup.purse)
         return self._client
 
     def _replica(self, url: str) -> Replica:
@@ -356,7 +365,7 @@ class OpenAI:
 class _Piece:
     """Samples [choice, choice + n) of a request, as a question to the client."""
 
-    __slots__ = ("asked", "chat", "choice", "n", "problem_id", "request", "sampler")
+    __slots__ = ("asked", "chat", "choice", "n", "parsed", "problem_id", "request", "sampler")
 
     def __init__(self, sampler: OpenAI, request: Request, choice: int, n: int) -> None:
         self.sampler, self.request, self.choice, self.n = sampler, request, choice, n
@@ -369,7 +378,16 @@ class _Piece:
         return self.sampler.body(self)
 
     def read(self, body: bytes) -> Parsed:
-        return self.sampler.read(self, body)
+        self.parsed = self.sampler.read(self, body)
+        return self.parsed
+
+    @property
+    def spending(self) -> tuple[Request, int]:
+        return self.request, self.asked
+
+    def used(self, body: bytes) -> tuple[Usage | None, int]:  # noqa: ARG002  it has just been read
+        usage = self.parsed.usage
+        return usage if usage.counted_by == "server" else None, len(self.parsed.completions)
 
     def adapt(self, trouble: Trouble) -> bool:
         return self.sampler.adapt(trouble, self.asked, chat=self.chat)

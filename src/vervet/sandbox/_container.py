@@ -30,8 +30,10 @@ class Gone(Exception):
 class Container:
     """A running container. Its end of `life` closing, for whatever reason, ends all that is in it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], sockets: dict[str, socket.socket]) -> None:
+    def __init__(self, process: Process, sockets: dict[str, socket.socket]) -> None:
         self._process = process
+        self._shares_memory = isinstance(process, subprocess.Popen)
+        # descriptors can be handed to it
         self.isolation = ""
         # "namespaces", with what the host lacks behind it, or "none"
         self.sockets = sockets
@@ -44,23 +46,38 @@ class Container:
         isolation: str,
         memory_mb: int,
         launcher: Sequence[str] | None = None,
+        disk_mb: int = 16,
         shown: Sequence[str] = (),
     ) -> Container:
         """Make a container that serves "functions", "programs" or a "session". Raises: MissingPart with the reason.
 
-        Args: launcher: the interpreter and its options, perhaps behind a program that starts it as somebody else.
-        shown: absolute paths of the host that its root shows as well, read-only.
+        Args: isolation: "namespaces", "none", "docker" or "docker:IMAGE"; launcher: the interpreter and its options,
+        perhaps behind a program that starts it as somebody else; disk_mb: of an engine's container, for good; shown:
+        absolute paths of the host that its root shows as well, read-only.
         """
+        kind, _, image = isolation.partition(":")
+        if kind == "docker" and serves == "session":
+            raise MissingPart("a program that is kept needs namespaces of ours: choose --sandbox namespaces")
         pairs = {name: socket.socketpair() for name in _CHANNELS}
         theirs = {name: pair[1] for name, pair in pairs.items()}
-        config = {"serves": serves, "kind": isolation, "memory_mb": memory_mb, "shown": list(shown)}
-        config["fds"] = {name: sock.fileno() for name, sock in theirs.items()}
+        config: dict[str, Any] = {"serves": serves, "kind": kind, "memory_mb": memory_mb, "shown": list(shown)}
+        process: Process
         try:
-            process = _launch([*(launcher or interpreter()), _LAUNCH, json.dumps(config)], list(theirs.values()))
-        except OSError as error:
+            if kind == "docker":
+                from vervet.sandbox import _engine  # noqa: PLC0415  an extra
+
+                image = image or _engine.IMAGE
+                made = await asyncio.to_thread(_engine.EngineProcess, image, config, theirs, disk_mb)
+                process, isolation = made, "docker with gvisor" if made.gvisor else "docker"
+            else:
+                config["fds"] = {name: sock.fileno() for name, sock in theirs.items()}
+                process = _launch([*(launcher or interpreter()), _LAUNCH, json.dumps(config)], list(theirs.values()))
+        except BaseException as error:
             for ours, _ in pairs.values():
                 ours.close()
-            raise MissingPart(f"the sandbox cannot start here: {error}") from error
+            if isinstance(error, OSError):
+                raise MissingPart(f"the sandbox cannot start here: {error}") from error
+            raise
         finally:
             for other in theirs.values():
                 other.close()
@@ -98,6 +115,9 @@ class Container:
 
     async def send_whole(self, channel: str, payload: bytes) -> None:
         """Hand over a text that is too long for a socket's buffer, as a file in memory. See wire.receive_whole."""
+        if not self._shares_memory:
+            await self.send(channel, wire.pack(payload))
+            return
         fd = os.memfd_create("vervet", os.MFD_CLOEXEC)
         try:
             with open(fd, "wb", closefd=False) as file:  # noqa: ASYNC230  memory
@@ -126,6 +146,14 @@ class Container:
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+
+
+class Process(Protocol):
+    """What a container runs as out here."""
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def kill(self) -> None: ...
 
 
 class Frames:

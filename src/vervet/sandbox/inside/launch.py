@@ -41,9 +41,13 @@ _FIRST_HOST_UID = 0x70000000
 # far above what people and services use; 256 containers side by side get ranges of their own
 
 
-def main() -> int:
-    """Run one container. `argv[1]` is JSON: kind, and the numbers of the sockets `life control code tests`."""
-    config = json.loads(sys.argv[1])
+def main(text: str) -> int:
+    """Run one container.
+
+    Args: text: JSON: kind, what it serves, and the numbers of the sockets `life control code tests`. The kind
+    "namespaces" makes a container, "engine" is in one that somebody else made, "none" does without.
+    """
+    config = json.loads(text)
     os.environ.clear()
     sockets = {n: _socket(config["fds"][n]) for n in ("life", "control", "code", "tests")}
     null = os.open(os.devnull, os.O_RDWR)
@@ -114,7 +118,8 @@ class Container:
     """The launcher's side of one container."""
 
     def __init__(self, config: dict[str, Any], sockets: dict[str, socket.socket]) -> None:
-        self._isolated = config["kind"] == "namespaces"
+        self._namespaces = config["kind"] == "namespaces"
+        self._isolated = config["kind"] != "none"
         self._programs = config["serves"] in ("programs", "session")
         self._session = config["serves"] == "session"
         # then the program is PID 1's own child; there is no runner between them
@@ -122,16 +127,16 @@ class Container:
         self._serve = _server(config["serves"])
         self._sockets = sockets
         self._parent = os.getppid()
-        self._group = cgroups.Group(config["memory_mb"]) if self._isolated else None
+        self._group = cgroups.Group(config["memory_mb"]) if self._namespaces else None
         self._watch, self._inner = socket.socketpair()
         self._go, self._gate = socket.socketpair()
         self._pid = 0
         self._pidfd = -1
-        self._many_uids = False
+        self._many_uids = config["kind"] == "engine"
 
     def start(self) -> None:
         """Fork the container's PID 1. Raises: OSError that names the step."""
-        if not self._isolated:
+        if not self._namespaces:
             linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
             self._pid = os.fork()
             if self._pid == 0:
@@ -205,13 +210,13 @@ class Container:
                 sock.close()
             message = json.loads(wire.receive(self._gate))
             self._gate.close()
-            if self._isolated:
+            if self._namespaces:
                 _become_root()
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-            if self._isolated:
+            if self._namespaces:
                 socket.sethostname("vervet")
             names = ("control", "code", "tests")
-            setup = zygote.Setup(self._isolated, message["many_uids"])
+            setup = zygote.Setup(self._isolated, message["many_uids"], self._namespaces)
             self._serve(setup, self._inner, *(self._sockets[n] for n in names))
         except BaseException as error:
             try:
@@ -242,7 +247,7 @@ class Container:
             if trees:
                 pids = _children(self._pid) if self._session else _programs(self._pid)
             else:
-                pids = _host_pids(self._pid, question["pids"], self._isolated)
+                pids = _host_pids(self._pid, question["pids"], self._namespaces)
             wire.send(self._watch, json.dumps(account(pids, tree=question["tree"])).encode())
         except wire.Closed:
             return False
@@ -254,7 +259,7 @@ class Container:
         except ProcessLookupError:
             pass
         os.waitpid(self._pid, 0)
-        if not self._isolated:
+        if not self._namespaces:
             _adopted_end()
         if self._group is not None:
             self._group.remove()
@@ -354,22 +359,26 @@ def account(pids: list[int], *, tree: bool) -> dict[str, float]:
     """What the kernel knows of processes on this host, seconds.
 
     starved: ready to run while others had the processor; the most starved thread of each process counts, for work
-    waits on the slowest. cpu: processor time, ended children included; counted for whole trees only.
-    Source: /proc/PID/task/TID/schedstat, second number; /proc/PID/stat, fields 14 to 17.
+    waits on the slowest. A wait that is not over is not in there yet: runnable is 1 where a thread is running or waiting
+    for its turn, and then nobody can say that it sleeps. cpu: processor time, ended children included; counted for
+    whole trees only.
+    Source: /proc/PID/task/TID/schedstat, second number; /proc/PID/stat, fields 3 and 14 to 17.
     """
-    todo, starved, ticks = list(pids), 0.0, 0
+    todo, starved, ticks, runnable = list(pids), 0.0, 0, 0.0
     while todo:
         pid = todo.pop()
         delays = [0]
         for thread in _listdir(f"/proc/{pid}/task"):
             text = _read(f"/proc/{pid}/task/{thread}/schedstat")
             delays += [int(text.split()[1])] if text.count(" ") >= 2 else []
+            if _read(f"/proc/{pid}/task/{thread}/stat").rpartition(")")[2][:2] == " R":
+                runnable = 1.0
             if tree:
                 todo += [int(p) for p in _read(f"/proc/{pid}/task/{thread}/children").split()]
         starved += max(delays) / 1e9
         if tree:
             ticks += sum(int(n) for n in _read(f"/proc/{pid}/stat").rpartition(")")[2].split()[11:15])
-    return {"starved": starved, "cpu": ticks / os.sysconf("SC_CLK_TCK")}
+    return {"starved": starved, "runnable": runnable, "cpu": ticks / os.sysconf("SC_CLK_TCK")}
 
 
 def _host_pids(pid_one: int, pids: list[int], isolated: bool) -> list[int]:
@@ -410,4 +419,4 @@ def _listdir(path: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1]))

@@ -44,8 +44,35 @@ def attempt(action: Callable[[], str]) -> tuple[bool, str]:
 def namespaces() -> str:
     """All namespaces of the container at once, as the launcher makes them."""
     flags = linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
-    linux.unshare(flags | linux.CLONE_NEWNS | linux.CLONE_NEWUSER)
+    try:
+        linux.unshare(flags | linux.CLONE_NEWNS | linux.CLONE_NEWUSER)
+    except OSError as error:
+        raise OSError(f"{error}: {_forbidden()}") from error
     return "user, mount, pid, net, ipc, uts, cgroup"
+
+
+_SWITCHES = (
+    ("/proc/sys/user/max_user_namespaces", "0", "set the sysctl user.max_user_namespaces above 0"),
+    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "set the sysctl kernel.unprivileged_userns_clone to 1"),
+    (
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        "set the sysctl kernel.apparmor_restrict_unprivileged_userns to 0, or give this Python an AppArmor profile",
+    ),
+)
+# file, the value that forbids user namespaces, what an administrator can do
+
+
+def _forbidden() -> str:
+    """What forbids user namespaces here, and the way out."""
+    for path, value, way in _SWITCHES:
+        try:
+            with open(path) as file:
+                if file.read().strip() == value:
+                    return f"{way}, or run as root"
+        except OSError:
+            continue
+    return "a container or a security module around this process forbids user namespaces; see --sandbox docker"
 
 
 def uids() -> str:
@@ -65,7 +92,7 @@ def uids() -> str:
     os.waitpid(pid, 0)
     if not many:
         raise OSError(
-            1, "no range of user ids: run as root, or install newuidmap (package uidmap) and a line in /etc/subuid"
+            "no range of user ids: run as root, or install newuidmap (package uidmap) and a line in /etc/subuid"
         )
     return "each candidate has a uid of its own"
 
@@ -90,7 +117,9 @@ def control_group() -> str:
     group = cgroups.Group(256)
     try:
         if group.missing:
-            raise OSError(1, group.missing)
+            raise OSError(
+                f"{group.missing}: run as root, or in a delegated group: systemd-run --user --scope -p Delegate=yes ..."
+            )
         return ", ".join(group.folders)
     finally:
         group.remove()

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from vervet.sandbox.inside import linux, runner, seccomp, wire
 from vervet.sandbox.inside.root import BOX, cover_proc
-from vervet.sandbox.inside.zygote import Setup, lacking
+from vervet.sandbox.inside.zygote import Setup, first_number, lacking
 
 _FIRST_UID, _UIDS = 10000, 50000
 
@@ -35,6 +35,7 @@ def serve(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if setup.isolated:
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    if setup.namespaces:
         cover_proc()
     wire.send(control, json.dumps({"lacking": lacking(setup)}).encode())
     slot = Slot(setup, watch, control)
@@ -54,7 +55,7 @@ class Slot:
         self._watch = watch
         self._control = control
         self._filter = seccomp.program_filter() if setup.isolated else b""
-        self._count = 0
+        self._count = first_number(setup)
         self._folder = ""
         self._failure = ""
         # why the folder could not be made: what is then run was not started
@@ -86,9 +87,10 @@ class Slot:
     def _make(self, files: dict[str, bytes], disk_mb: int) -> None:
         if self._setup.isolated:
             self._folder = BOX
+        if self._setup.namespaces:
             size = f"mode=0755,size={disk_mb}m,nr_inodes={1024 + 64 * disk_mb}"
             linux.mount("box", BOX, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, size)
-        else:
+        elif not self._setup.isolated:
             self._folder = tempfile.mkdtemp(prefix="vervet-box-")
         for name in runner.FOLDERS:
             os.mkdir(f"{self._folder}/{name}", 0o700)
@@ -111,7 +113,7 @@ class Slot:
 
     def _phase(self, phase: runner.Phase) -> None:
         """Let a runner serve the driver until the phase ends. If it dies before, so does this container."""
-        if self._setup.isolated:
+        if self._setup.namespaces:
             pid, pidfd = linux.clone(seccomp.CANDIDATE_FLAGS | linux.CLONE_NEWNS)
         else:
             pid = os.fork()
@@ -131,8 +133,11 @@ class Slot:
         """Drop the folder."""
         if not self._folder:
             return
-        if self._setup.isolated:
+        if self._setup.namespaces:
             linux.umount(self._folder)
+        elif self._setup.isolated:  # the engine's tmpfs stays
+            for name in os.listdir(self._folder):
+                runner.remove(f"{self._folder}/{name}")
         else:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = ""

@@ -1,10 +1,13 @@
 """The parent of programs: starts one after the other, keeps its limits, ends its whole tree, says how it ended.
 
-A runner serves one phase of a folder's life. In a container it is PID 1 of a pid namespace with the programs' uid, no
+A runner serves one phase of a folder's life. In a container of ours it is PID 1 of a pid namespace with the programs' uid, no
 capability, their system call filter, their Landlock rules and their resource limits, so that starting a program costs
 what it costs anywhere: no layer is built for it. Programs are its children and no init of their own, so signals do to
 them what they do in real life; they cannot signal, trace or see the runner. Between two programs all processes but the
 runner are killed, and the temporary folder is emptied.
+
+In an engine's container there is no pid namespace to be had. There the runner stays root, each program is forked, becomes
+somebody else and takes on the layers itself, and what it leaves is killed by its uid.
 
 Processor time counts over the program and all that it started, ended or not.
 """
@@ -12,6 +15,7 @@ Processor time counts over the program and all that it started, ended or not.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import resource
@@ -94,38 +98,51 @@ def answer(control: socket.socket, outcome: dict[str, Any], out: bytes, err: byt
 
 def _enter(place: Place, phase: Phase) -> None:
     """Become what programs are: identity, folder, limits, rules. Order matters: each step needs what a later one takes."""
-    work, temporary = (f"{place.folder}/{name}" for name in FOLDERS)
-    isolated = place.setup.isolated
-    if isolated:
+    work = f"{place.folder}/{FOLDERS[0]}"
+    if place.setup.namespaces:
         cover_proc()
-    if isolated and phase.read_only:
-        linux.mount(work, work, None, linux.MS_BIND)
-        linux.lock_mount(work)
+        if phase.read_only:
+            linux.mount(work, work, None, linux.MS_BIND)
+            linux.lock_mount(work)
     os.chdir(work)
-    _limit(phase, isolated)
-    if place.setup.many_uids:
-        os.setresgid(place.uid, place.uid, place.uid)
-        os.setresuid(place.uid, place.uid, place.uid)
-    elif isolated:
-        linux.drop_capabilities()
-    if isolated:
-        shown = (*_SHOWN, sys.prefix, sys.base_prefix)
-        rules = [(p, landlock.READ | landlock.EXECUTE) for p in shown]
-        kept = landlock.READ | landlock.EXECUTE if phase.read_only else landlock.WRITE_TREE
-        rules += [
-            ("/proc", landlock.READ),
-            ("/dev", landlock.READ | landlock.WRITE_FILE),
-            (work, kept),
-            (temporary, landlock.WRITE_TREE),
-        ]
-        linux.prctl(linux.PR_SET_DUMPABLE, 0)
-        # programs have the same uid: nothing of this process is theirs to read or write through /proc
-        landlock.restrict(rules)
-        linux.load_seccomp(place.seccomp)
+    if not place.setup.isolated:
+        _limit(phase, isolated=False)
+    if place.setup.namespaces:
+        _confine(place, phase)
     else:
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGTERM)
+    if place.setup.isolated and not place.setup.namespaces:
+        _own(work, 0 if phase.read_only else place.uid)
+
+
+def _own(path: str, uid: int) -> None:
+    """Give a tree to a uid; root's can be read and executed by everybody."""
+    for name in [path, *(f"{top}/{n}" for top, folders, files in os.walk(path) for n in (*folders, *files))]:
+        os.chown(name, uid, uid, follow_symlinks=False)
+        mode = os.lstat(name).st_mode
+        if not stat.S_ISLNK(mode):
+            os.chmod(name, stat.S_IMODE(mode) | (0o111 if mode & stat.S_IXUSR or stat.S_ISDIR(mode) else 0) | 0o444)
+
+
+def _confine(place: Place, phase: Phase) -> None:
+    """Identity, limits and rules of programs: of this process, or of a child that is to become one."""
+    work, temporary = (f"{place.folder}/{name}" for name in FOLDERS)
+    _limit(phase, isolated=True)
+    if place.setup.many_uids:
+        os.setresgid(place.uid, place.uid, place.uid)
+        os.setresuid(place.uid, place.uid, place.uid)
+    else:
+        linux.drop_capabilities()
+    run = landlock.READ | landlock.EXECUTE
+    rules = [(p, run) for p in (*_SHOWN, sys.prefix, sys.base_prefix)]
+    rules += [("/proc", landlock.READ), ("/dev", landlock.READ | landlock.WRITE_FILE)]
+    rules += [(work, run if phase.read_only else landlock.WRITE_TREE), (temporary, landlock.WRITE_TREE)]
+    linux.prctl(linux.PR_SET_DUMPABLE, 0)
+    # programs have the same uid: nothing of this process is theirs to read or write through /proc
+    landlock.restrict(rules)
+    linux.load_seccomp(place.seccomp)
 
 
 def _limit(phase: Phase, isolated: bool) -> None:
@@ -141,6 +158,7 @@ class Runner:
     """Programs of one phase, one at a time."""
 
     def __init__(self, place: Place, phase: Phase, watch: socket.socket, control: socket.socket) -> None:
+        self._place = place
         self._isolated = place.setup.isolated
         self._phase = phase
         self._watch = watch
@@ -170,7 +188,7 @@ class Runner:
         inputs, outputs, errors = os.pipe(), os.pipe(), os.pipe()
         theirs, ours = (inputs[0], outputs[1], errors[1]), (inputs[1], outputs[0], errors[0])
         try:
-            pid, failure = self._spawn(argv, theirs), ""
+            pid, failure = self._spawn(argv, theirs, limits), ""
         except (OSError, ValueError) as error:
             pid, failure = 0, f"{type(error).__name__}: {error}"
         for fd in theirs:
@@ -178,9 +196,8 @@ class Runner:
         streams = Streams(*ours, stdin, limits.output_bytes)
         outcome: dict[str, Any] = {"started": not failure, "error": failure, "limit": "", "exit": None, "cpu_s": 0.0}
         if pid:
-            tree = Tree(pid, self._isolated)
+            tree = Tree(pid, self._place)
             try:
-                self._backstop(pid, limits)
                 outcome["limit"] = self._pump(tree, streams, limits, start)
             finally:
                 tree.end()
@@ -191,12 +208,43 @@ class Runner:
         out, err = (bytes(streams.out.get(fd, b"")) for fd in ours[1:])
         return outcome, out, err
 
-    def _spawn(self, argv: list[str], fds: tuple[int, ...]) -> int:
+    def _spawn(self, argv: list[str], fds: tuple[int, ...], limits: Limits) -> int:
+        if self._isolated and not self._place.setup.namespaces:
+            return self._fork(argv, fds, limits)
         actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(fds)]
         group: dict[str, Any] = {} if self._isolated else {"setpgroup": 0}
-        return os.posix_spawnp(
+        pid = os.posix_spawnp(
             argv[0], argv, self._environment, file_actions=actions, setsigmask=(), setsigdef=_SIGNALS, **group
         )
+        self._backstop(pid, limits)
+        return pid
+
+    def _fork(self, argv: list[str], fds: tuple[int, ...], limits: Limits) -> int:
+        """Fork, take on the layers, become the program. Raises: OSError where that failed."""
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                said = fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, 64)
+                for target, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in fds]):
+                    os.dup2(fd, target)
+                linux.close_range(3, said - 1)
+                for number in _SIGNALS:
+                    if signal.getsignal(number) not in (signal.SIG_DFL, None):
+                        signal.signal(number, signal.SIG_DFL)
+                _confine(self._place, self._phase)
+                self._backstop(0, limits)
+                os.execvpe(argv[0], argv, self._environment)  # noqa: S606  an argument list, no shell
+            except BaseException as error:
+                os.write(said, f"{type(error).__name__}: {error}".encode()[:2000])
+            os._exit(127)
+        os.close(writing)
+        failure = b"".join(iter(lambda: os.read(reading, 4096), b""))
+        os.close(reading)
+        if failure:
+            os.waitpid(pid, 0)
+            raise OSError(failure.decode("utf-8", "replace"))
+        return pid
 
     def _backstop(self, pid: int, limits: Limits) -> None:
         """Limits for the case that this process does not get to look, and what is too little for it to live under."""
@@ -239,7 +287,7 @@ class Runner:
         known = account(self._watch, [], tree=True)
         if tree.cpu_s + known["cpu"] >= limits.cpu_s:
             return "cpu"
-        if elapsed - known["starved"] >= limits.wall_s:
+        if elapsed - known["starved"] >= limits.wall_s and not known["runnable"]:
             return "wall"
         return "starved" if elapsed >= _STARVED_FACTOR * limits.wall_s else ""
 
@@ -340,14 +388,14 @@ def remove(path: str) -> None:
 class Tree:
     """A program and all that it started."""
 
-    def __init__(self, pid: int, isolated: bool) -> None:
+    def __init__(self, pid: int, place: Place) -> None:
         self.pid = pid
         self.pidfd = os.pidfd_open(pid)
         self.code: int | None = None
         # exit code, or minus the signal, of the program itself
         self.cpu_s = 0.0
         # of the processes that have ended
-        self._isolated = isolated
+        self._place = place
 
     def reap(self) -> float:
         """Take note of children that have ended. Returns processor seconds: theirs, and the program's so far."""
@@ -374,8 +422,10 @@ class Tree:
 
     def end(self) -> None:
         """Kill and reap everything."""
-        if self._isolated:
+        if self._place.setup.namespaces:
             _kill(-1)
+        elif self._place.setup.isolated:
+            _kill_all_of(self._place.uid)
         else:
             _kill(-self.pid)
             while pids := descendants():
@@ -393,6 +443,16 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass
+
+
+def _kill_all_of(uid: int) -> None:
+    """Kill every process of a uid, as that uid: the kernel does it at once, so that none can fork away."""
+    pid = os.fork()
+    if pid == 0:
+        os.setresuid(uid, uid, uid)
+        _kill(-1)
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def descendants() -> list[int]:

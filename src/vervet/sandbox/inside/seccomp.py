@@ -11,6 +11,7 @@ network, no tracing and no shared memory that would outlive it.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Mapping, Sequence
 
@@ -44,8 +45,9 @@ epoll_wait=232,- epoll_pwait=281,22 eventfd2=290,19 getrandom=318,278 membarrier
 restart_syscall=219,128 close_range=436,436 open=2,- openat=257,56 capget=125,90 capset=126,91 pidfd_send_signal=424,424
 statfs=137,43 fstatfs=138,44 getcpu=309,168 fadvise64=221,223
 """
+_FORKS = "fork=57,- vfork=58,- pidfd_open=434,434"
 _PROGRAMS = """
-fork=57,- vfork=58,- execve=59,221 execveat=322,281 kill=62,129 tkill=200,130 pidfd_open=434,434 msync=26,227
+execve=59,221 execveat=322,281 kill=62,129 tkill=200,130 msync=26,227
 sched_setaffinity=203,122 sched_setscheduler=144,119 setpriority=141,140 sched_getattr=315,275 setrlimit=160,164
 preadv=295,69 pwritev=296,70 truncate=76,45 ftruncate=77,46 creat=85,- rename=82,- renameat=264,38 renameat2=316,276
 mkdir=83,- mkdirat=258,34 rmdir=84,- unlink=87,- unlinkat=263,35 link=86,- linkat=265,37 symlink=88,- symlinkat=266,36
@@ -62,6 +64,7 @@ _CONDITIONAL = {
     "prctl": (157, 167),
     "socketpair": (53, 199),
     "socket": (41, 198),
+    "seccomp": (317, 277),
 }
 _CLONE3 = (435, 435)
 
@@ -105,10 +108,14 @@ def _one_of(values: Sequence[int]) -> list[_Instruction]:
     return [*tests, *_deny(), *_return(_ALLOW)]
 
 
+def _threads() -> list[_Instruction]:
+    """Allow a thread, and nothing else, by the loaded flags of clone."""
+    return [(_AND, 0, 0, _CLONE_THREAD | _NAMESPACES), (_JEQ, 0, 1, _CLONE_THREAD), *_return(_ALLOW), *_deny()]
+
+
 def _clone_function() -> list[_Instruction]:
-    threads = [(_AND, 0, 0, _CLONE_THREAD | _NAMESPACES), (_JEQ, 0, 1, _CLONE_THREAD), *_return(_ALLOW), *_deny()]
     exact = [(_JEQ, 0, 1, CANDIDATE_FLAGS | linux.SIGCHLD), *_return(_ALLOW)]
-    return [*_argument(0), *exact, *threads]
+    return [*_argument(0), *exact, *_threads()]
 
 
 def _clone_program() -> list[_Instruction]:
@@ -137,10 +144,19 @@ def _assemble(actions: Mapping[int, list[_Instruction]]) -> bytes:
             segments.append((nr, actions[nr]))
         if nr + 1 not in actions:
             segments.append((nr + 1, _deny()))
+    return _pack([*_head(), *_search(segments)])
+
+
+def _head() -> list[_Instruction]:
+    """Kill what does not use this machine's own convention, then load the number."""
     head = [(_LOAD, 0, 0, 4), (_JEQ, 1, 0, _AUDIT_ARCH[linux.arch()]), *_return(_KILL), (_LOAD, 0, 0, 0)]
     if linux.arch() == "x86_64":  # the x32 convention has numbers above this bit
         head += [(_JGE, 0, 1, 0x40000000), *_return(_KILL)]
-    return b"".join(struct.pack("=HBBI", *i) for i in [*head, *_search(segments)])
+    return head
+
+
+def _pack(instructions: Sequence[_Instruction]) -> bytes:
+    return b"".join(struct.pack("=HBBI", *i) for i in instructions)
 
 
 def _filter(tables: str, conditional: Mapping[str, list[_Instruction]]) -> bytes:
@@ -151,25 +167,39 @@ def _filter(tables: str, conditional: Mapping[str, list[_Instruction]]) -> bytes
     return _assemble(actions)
 
 
-def function_filter() -> bytes:
-    """BPF of the FUNCTION list."""
+def function_filter(*, forks: bool = False) -> bytes:
+    """BPF of the FUNCTION list.
+
+    Args: forks: for a zygote whose candidates share its pid namespace; each of them adds `no_forks`.
+    """
     unix = [*_argument(0), *_one_of([1])]
-    return _filter(
-        _BASE,
-        {
-            "clone": _clone_function(),
-            "ioctl": [*_argument(1), *_one_of(_TERMINAL_IOCTLS)],
-            "prctl": [*_argument(0), *_one_of(_PRCTL_OPTIONS)],
-            "socketpair": unix,
-        },
-    )
+    conditional = {
+        "clone": _clone_function(),
+        "ioctl": [*_argument(1), *_one_of(_TERMINAL_IOCTLS)],
+        "prctl": [*_argument(0), *_one_of(_PRCTL_OPTIONS)],
+        "socketpair": unix,
+    }
+    if forks:
+        conditional |= {"clone": _clone_program(), "seccomp": [*_argument(0), *_one_of([1])]}
+    return _filter(_BASE + (_FORKS if forks else ""), conditional)
+
+
+@functools.cache
+def no_forks() -> bytes:
+    """BPF that takes processes, and further filters, away from whoever has a list that allows them."""
+    forbidden = [*_numbers(_FORKS), _CONDITIONAL["seccomp"][_column()]]
+    block = [*_argument(0), *_threads()]
+    tests = [(_JEQ, 0, len(block), _CONDITIONAL["clone"][_column()]), *block]
+    for nr in forbidden:
+        tests += [(_JEQ, 0, 1, nr), *_deny()]
+    return _pack([*_head(), *tests, *_return(_ALLOW)])
 
 
 def program_filter() -> bytes:
     """BPF of the PROGRAM list."""
     unix = [*_argument(0), *_one_of([1])]
     return _filter(
-        _BASE + _PROGRAMS,
+        _BASE + _FORKS + _PROGRAMS,
         {
             "clone": _clone_program(),
             "ioctl": [*_argument(1), *_one_of(_TERMINAL_IOCTLS)],

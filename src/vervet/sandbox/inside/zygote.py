@@ -28,10 +28,12 @@ CALLS_FD, CODE_FD = 3, 4
 # a candidate's only descriptors besides the standard ones; reserved from the start
 _TESTER_UID, _COMPILER_UID = 1, 2
 _FIRST_UID, _UIDS = 10000, 50000
+_PROCESSES = 64
 _HELPER_MB = 2048
 _HIGHEST_FD = 64
 _EOF_GRACE_S = 0.25
 # from the end of its socket to the end of the process; longer means that it closed the socket itself
+_LOOK_AGAIN_S = 0.05
 _STARVED_FACTOR = 4
 # a starved candidate gets this many times its wall limit before nothing can be said
 _READING_CPU_S = 0.02
@@ -45,9 +47,11 @@ class Setup(NamedTuple):
     """How candidates are kept apart."""
 
     isolated: bool
-    # in a container with namespaces; else plain processes with limits
+    # in a container; else plain processes with limits
     many_uids: bool
     # each candidate gets a uid of its own
+    namespaces: bool
+    # each candidate gets a pid namespace of its own: the container is one that we made, not an engine's
 
 
 class Child:
@@ -121,16 +125,17 @@ def _harden(setup: Setup) -> None:
         resource.setrlimit(getattr(resource, name), (value, value))
     if not setup.isolated:
         return
-    resource.setrlimit(resource.RLIMIT_NPROC, (64, 64))
+    if setup.namespaces:  # elsewhere it would count what others have under this uid
+        resource.setrlimit(resource.RLIMIT_NPROC, (_PROCESSES, _PROCESSES))
     linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
     shown = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc", *sys.path, sys.prefix, sys.base_prefix)
     landlock.restrict(landlock.read_only([p for p in shown if p]))
-    linux.load_seccomp(seccomp.function_filter())
+    linux.load_seccomp(seccomp.function_filter(forks=not setup.namespaces))
 
 
 def forker(setup: Setup) -> Callable[[], tuple[int, int]]:
-    """What makes a child, in a pid namespace of its own where isolated. Returns (pid, pidfd), (0, -1) in the child."""
-    if setup.isolated:
+    """What makes a child, in a pid namespace of its own where we may. Returns (pid, pidfd), (0, -1) in the child."""
+    if setup.namespaces:
         return linux.prepared_clone(seccomp.CANDIDATE_FLAGS)
 
     def fork() -> tuple[int, int]:
@@ -175,8 +180,11 @@ def confine(setup: Setup, uid: int, memory_mb: int) -> None:
         os.setresuid(uid, uid, uid)
     elif setup.isolated:
         linux.drop_capabilities()
-    else:  # no pid namespace ends this process with the zygote
+    if not setup.namespaces:  # none ends this process with the zygote
         linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if setup.isolated:
+            resource.setrlimit(resource.RLIMIT_NPROC, (_PROCESSES, _PROCESSES))
+            linux.load_seccomp(seccomp.no_forks())
 
 
 def account(watch: socket.socket, pids: list[int], *, tree: bool = False) -> dict[str, float]:
@@ -184,6 +192,11 @@ def account(watch: socket.socket, pids: list[int], *, tree: bool = False) -> dic
     wire.send(watch, json.dumps({"pids": pids, "tree": tree}).encode())
     answer: dict[str, float] = json.loads(wire.receive(watch))
     return answer
+
+
+def first_number(setup: Setup) -> int:
+    """Where to begin counting uids: an engine's containers may share them, and with them the limit on processes."""
+    return int.from_bytes(os.urandom(2), "little") if setup.isolated and not setup.namespaces else 0
 
 
 class Helpers(NamedTuple):
@@ -207,7 +220,7 @@ class Slot:
         self._helpers = helpers
         self._poll = select.poll()
         self._poll.register(helpers.channel, select.POLLIN)
-        self._jobs = 0
+        self._jobs = first_number(setup)
         self._killed = ""
         # the helper that used up its time
         self.broken = False
@@ -277,12 +290,13 @@ class Slot:
                 parser.kill()
                 self._killed, self.broken = "cpu", True
             if now >= deadline:
-                waited = account(self._watch, [child.pid, judge.pid, parser.pid])["starved"]
-                if now - start - waited >= wall_s:
+                known = account(self._watch, [child.pid, judge.pid, parser.pid])
+                if now - start - known["starved"] >= wall_s and not known["runnable"]:
                     return "wall", self._end(child)
                 if now - start >= _STARVED_FACTOR * wall_s:
                     return "starved", self._end(child)
-                deadline = min(start + wall_s + waited, start + _STARVED_FACTOR * wall_s)
+                deadline = max(now + _LOOK_AGAIN_S, start + wall_s + known["starved"])
+                deadline = min(deadline, start + _STARVED_FACTOR * wall_s)
             left = min(cpu_s - used, helper_limit - judging, max(0.01, helper_limit - parsing), deadline - now)
         return "tester_gone", b""
 

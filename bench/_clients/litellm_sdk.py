@@ -1,0 +1,32 @@
+"""litellm's asynchronous completion."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+
+import litellm
+from _measure import MAX_TOKENS, URL, Meter, N, drive, messages
+
+litellm.suppress_debug_info = True
+
+
+async def ask(problem: int) -> int:
+    reply = await litellm.acompletion(
+        model="openai/m",
+        messages=messages(problem),
+        temperature=1.0,
+        max_tokens=MAX_TOKENS,
+        n=N,
+        api_base=URL,
+        api_key="none",
+    )
+    return len([choice.message.content for choice in reply.choices])
+
+
+async def main() -> None:
+    meter = Meter()
+    meter.done(await drive(ask), version=importlib.metadata.version("litellm"))
+
+
+asyncio.run(main())
