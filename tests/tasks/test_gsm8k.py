@@ -35,7 +35,7 @@ def files(tmp_path):
 def test_the_task_keeps_its_promises(files):
     path, train = files
     conform_to_task(
-        lambda: Gsm8k(path=path), verifier=lambda spec: Number(**spec.settings), without_data=Gsm8k, size=1 << 18
+        lambda: Gsm8k(path=path), verifier=lambda spec: Number(**spec.settings), without_data=Gsm8k, size=1 << 16
     )
     conform_to_task(
         lambda: Gsm8k(path=path, train=train, protocol="paper"),
