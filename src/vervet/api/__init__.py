@@ -21,7 +21,7 @@ from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sampl
 from vervet.api.scoring import Scored, ascore, score
 from vervet.api.selecting import select
 from vervet.api.several import arun_all, run_all
-from vervet.api.statistics import compare, coverage, fit, forecast, plan, sources
+from vervet.api.statistics import compare, coverage, family, fit, forecast, plan, sources, verifier_noise
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
@@ -50,6 +50,7 @@ __all__ = [
     "dry_run",
     "exchange",
     "export",
+    "family",
     "fit",
     "forecast",
     "import_samples",
@@ -68,5 +69,6 @@ __all__ = [
     "select",
     "show_task",
     "sources",
+    "verifier_noise",
     "verify",
 ]
