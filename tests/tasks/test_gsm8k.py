@@ -161,6 +161,11 @@ def test_the_command_line_shows_the_papers_set_up_and_what_was_guessed(files, ca
     shown = capsys.readouterr().out
     for text in ("10,000 samples a problem", "guessed:", "top-p", "temperature 0.6", "max_tokens 512", "Question: "):
         assert text in shown
+    line = ["run", *line[1:], "-m", "openai/any", "--price-in", "1", "--price-out", "2", "--dry-run"]
+    assert execute(line) == 0
+    shown = capsys.readouterr().out
+    for text in ("128 problems, n = 10000", "completion prompts", "guessed:", "money: $", "Question: "):
+        assert text in shown
 
 
 @pytest.mark.parametrize(
