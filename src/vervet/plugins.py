@@ -27,6 +27,7 @@ TABLES: dict[str, dict[str, str]] = {
         "jsonl": "vervet.tasks.jsonl:Jsonl",
         "math": "vervet.tasks.math:CompetitionMath",
         "mbpp": "vervet.tasks.mbpp:Mbpp",
+        "swebench-lite": "vervet.tasks.swebench_lite:SWEBenchLite",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
@@ -56,6 +57,7 @@ TABLES: dict[str, dict[str, str]] = {
         "lean": "vervet.verifiers.lean:Lean",
         "rocq": "vervet.verifiers.rocq:Rocq",
         "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
+        "swebench": "vervet.verifiers.swebench:SWEBench",
     },
     "policies": {
         "fixed": "vervet.policies.fixed:Fixed",
