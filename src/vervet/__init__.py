@@ -43,6 +43,7 @@ _HOME = {
     "sample": "vervet.api",
     "score": "vervet.api",
     "select": "vervet.api",
+    "solve": "vervet.api",
     "verify": "vervet.api",
 }
 """Public name -> the module that defines it."""
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         sample,
         score,
         select,
+        solve,
         verify,
     )
     from vervet.errors import TooFewSamples, VervetError
@@ -102,6 +104,7 @@ __all__ = [
     "sample",
     "score",
     "select",
+    "solve",
     "verify",
 ]
 
