@@ -30,6 +30,7 @@ _HOME = {
     "cost": "vervet.api",
     "coverage": "vervet.api",
     "export": "vervet.api",
+    "family": "vervet.api",
     "fit": "vervet.api",
     "forecast": "vervet.api",
     "import_samples": "vervet.api",
@@ -44,6 +45,7 @@ _HOME = {
     "score": "vervet.api",
     "select": "vervet.api",
     "solve": "vervet.api",
+    "verifier_noise": "vervet.api",
     "verify": "vervet.api",
 }
 """Public name -> the module that defines it."""
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
         cost,
         coverage,
         export,
+        family,
         fit,
         forecast,
         import_samples,
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
         score,
         select,
         solve,
+        verifier_noise,
         verify,
     )
     from vervet.errors import TooFewSamples, VervetError
@@ -91,6 +95,7 @@ __all__ = [
     "cost",
     "coverage",
     "export",
+    "family",
     "fit",
     "forecast",
     "import_samples",
@@ -105,6 +110,7 @@ __all__ = [
     "score",
     "select",
     "solve",
+    "verifier_noise",
     "verify",
 ]
 

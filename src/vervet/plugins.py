@@ -64,6 +64,8 @@ TABLES: dict[str, dict[str, str]] = {
         "solve": "vervet.policies.solve:Solve",
         "m-passes": "vervet.policies.m_passes:MPasses",
         "adaptive": "vervet.policies.adaptive:Adaptive",
+        "adaptive-consistency": "vervet.policies.votes:AdaptiveConsistencyPolicy",
+        "early-stopping": "vervet.policies.votes:EarlyStoppingPolicy",
     },
     "executors": {"local": "vervet.executors.local:Local"},
     "scorers": {

@@ -23,7 +23,7 @@ from vervet.api.scoring import Scored, ascore, score
 from vervet.api.selecting import select
 from vervet.api.several import arun_all, run_all
 from vervet.api.solving import Hunt, Solved, asolve, solve
-from vervet.api.statistics import compare, coverage, fit, forecast, plan, sources
+from vervet.api.statistics import compare, coverage, family, fit, forecast, plan, sources, verifier_noise
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
 
@@ -56,6 +56,7 @@ __all__ = [
     "dry_run",
     "exchange",
     "export",
+    "family",
     "fit",
     "forecast",
     "import_samples",
@@ -76,5 +77,6 @@ __all__ = [
     "show_task",
     "solve",
     "sources",
+    "verifier_noise",
     "verify",
 ]

@@ -321,6 +321,10 @@ def _show_plan(facts: dict[str, Any]) -> None:
     )
     params = ", ".join(f"{k} {v}" for k, v in facts["params"].items() if v not in (None, [], (), {}))
     output.say(f"sampling: {facts['prompt_form']} prompts, {output.printable(params)}")
+    if facts["recipe"]:
+        output.say(f"protocol: {facts['recipe']['source']}; guessed:")
+        for guess in facts["recipe"]["guesses"]:
+            output.say(f"  - {guess}")
     output.say(f"tokens: prompts {between(facts['prompt_tokens'])}; completions {between(facts['completion_tokens'])}")
     if facts["usd"] is None:
         output.say("money: no price is known (--price-in and --price-out give one)")

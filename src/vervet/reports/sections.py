@@ -99,15 +99,13 @@ def _selected(found: Selection, names: list[str], kind: str, width: int, height:
 def cost(page: Page) -> Values | None:
     """Coverage against what the attempts at a problem cost, with the baselines."""
     unit = money.unit_of(page)
-    crossed = [(e, [money.crossing_words(c) for c in e.crossings]) for e in page.entries if e.crossings]
     if unit is None:
-        return {"unit": None, "crossed": crossed, "charts": (), "rows": ()} if crossed else None
+        return None
     title = f"{unit.name} a problem (log scale)"
     found = money.series(page, unit)
     sizes = (("wide", 960, 380), ("narrow", 380, 320))
     return {
         "unit": unit,
-        "crossed": crossed,
         "charts": [(n, drawn) for n, w, h in sizes if (drawn := lines.draw(found, w, h, title, unit.show))],
         "rows": money.rows(page, unit),
         "single_marks": [s for s in found if not s.joined],
