@@ -1,8 +1,9 @@
 """Short name -> "module:Class", loaded when it is used.
 
 Everything that can be chosen by name is in the tables below; third parties add names by entry points in the groups
-`vervet.tasks`, `vervet.samplers`, `vervet.verifiers`, `vervet.policies`, `vervet.executors`, `vervet.scorers`. On the command
-line and in Python a dotted path `module:Class` works too; a name that comes out of a ledger or a request does not get that far.
+`vervet.tasks`, `vervet.samplers`, `vervet.verifiers`, `vervet.policies`, `vervet.executors`, `vervet.scorers` and
+`vervet.selectors`. On the command line and in Python a dotted path `module:Class` works too; a name that comes out of a
+ledger or a request does not get that far.
 """
 
 from __future__ import annotations
