@@ -28,6 +28,7 @@ TABLES: dict[str, dict[str, str]] = {
         "jsonl": "vervet.tasks.jsonl:Jsonl",
         "math": "vervet.tasks.math:CompetitionMath",
         "mbpp": "vervet.tasks.mbpp:Mbpp",
+        "prompt": "vervet.tasks.prompt:OnePrompt",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
@@ -61,6 +62,7 @@ TABLES: dict[str, dict[str, str]] = {
     "policies": {
         "fixed": "vervet.policies.fixed:Fixed",
         "first-pass": "vervet.policies.m_passes:FirstPass",
+        "solve": "vervet.policies.solve:Solve",
         "m-passes": "vervet.policies.m_passes:MPasses",
         "adaptive": "vervet.policies.adaptive:Adaptive",
         "adaptive-consistency": "vervet.policies.votes:AdaptiveConsistencyPolicy",
