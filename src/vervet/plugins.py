@@ -63,7 +63,7 @@ TABLES: dict[str, dict[str, str]] = {
         "m-passes": "vervet.policies.m_passes:MPasses",
         "adaptive": "vervet.policies.adaptive:Adaptive",
     },
-    "executors": {"local": "vervet.executors.local:Local"},
+    "executors": {"local": "vervet.executors.local:Local", "ray": "vervet.executors.ray:Ray"},
     "scorers": {
         "judge": "vervet.scorers.judge:Judge",
         "served": "vervet.scorers.served:Served",
