@@ -43,9 +43,9 @@ demo: env-demo
 test: env-test
 	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
 
-# Every test; a missing part fails here instead of skipping.
+# The rest: what takes long or needs other programs, which are installed first; a missing part fails here instead of skipping.
 test-all: env-all
-	VERVET_REQUIRE_PARTS=1 $(BIN)/python -m pytest -q $(ARGS)
+	VERVET_REQUIRE_PARTS=1 $(BIN)/python -m pytest -q -m slow $(ARGS)
 
 check: env-test site
 	$(BIN)/python -m ruff check .

@@ -1,6 +1,7 @@
 """How often 95 % intervals contain the truth, by simulation: coverage (both kinds), fit parameters, forecasts.
 
-    python bench/calibration.py [--runs 1000] [--seed 1] [--state FILE] [--only coverage,fits,forecast] [--markdown]
+    python bench/calibration.py [--runs 1000] [--seed 1] [--state FILE] [--only coverage,fits,forecast] [--match TEXT]
+        [--markdown]
 
 Prints JSON. With --state, finished runs are kept in FILE and a repeated call goes on where the last one ended. Each run
 is seeded by (seed, cell, run), so the table depends on the seed and the code alone.
@@ -163,8 +164,8 @@ def forecast_cell(
         for k in ks:
             # these very problems, sampled on to k each: what was solved stays solved
             later = (counts.c > 0) | (rng.random(problems) < -np.expm1((k - n) * np.log1p(-p)))
-            low, high = model.interval(k, LEVEL)
-            out[f"k={k}"] = bool(low - 1e-12 <= later.mean() <= high + 1e-12)
+            for label, (low, high) in (("", model.interval(k, LEVEL)), (" wide", model.wide_interval(k, LEVEL))):
+                out[f"k={k}{label}"] = bool(low - 1e-12 <= later.mean() <= high + 1e-12)
         return out
 
     return run
@@ -205,14 +206,17 @@ def cells(only: set[str]) -> Iterator[tuple[str, Callable[[], Callable[[np.rando
 # ------------------------------------------------------------------------------------------------------------- state
 
 
-def calibrate(only: set[str], runs: int, seed: int, state: Path | None = None) -> dict[str, dict[str, list[int]]]:
-    """{cell: {label: [contained, runs]}}, resuming from `state`."""
+def calibrate(
+    only: set[str], runs: int, seed: int, state: Path | None = None, match: str = ""
+) -> dict[str, dict[str, list[int]]]:
+    """{cell: {label: [contained, runs]}} of the cells whose name contains `match`, resuming from `state`."""
     kept: dict[str, Any] = json.loads(state.read_text()) if state and state.exists() else {}
     if kept.get("seed", seed) != seed:
         raise SystemExit(f"{state} was written with seed {kept['seed']}")
     kept.setdefault("seed", seed)
     table = kept.setdefault("cells", {})
-    for name, make in cells(only):
+    chosen = [(name, make) for name, make in cells(only) if match in name]
+    for name, make in chosen:
         cell = table.setdefault(name, {"done": 0, "hits": {}})
         run = make() if cell["done"] < runs else None
         while cell["done"] < runs and run is not None:
@@ -226,7 +230,7 @@ def calibrate(only: set[str], runs: int, seed: int, state: Path | None = None) -
                 scratch = state.with_suffix(".part")
                 scratch.write_text(json.dumps(kept))
                 scratch.replace(state)
-    wanted = {name for name, _ in cells(only)}
+    wanted = {name for name, _ in chosen}
     return {name: cell["hits"] for name, cell in table.items() if name in wanted}
 
 
@@ -252,9 +256,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--state", type=Path)
     parser.add_argument("--only", default="coverage,fits,forecast")
+    parser.add_argument("--match", default="", help="only cells whose name contains this")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
-    table = calibrate(set(args.only.split(",")), args.runs, args.seed, args.state)
+    table = calibrate(set(args.only.split(",")), args.runs, args.seed, args.state, args.match)
     if args.markdown:
         print(f"Commit {commit()}, seed {args.seed}, {args.runs} runs a cell, level {LEVEL:g}.\n\n{markdown(table)}")
         return

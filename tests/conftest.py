@@ -1,6 +1,6 @@
 """What holds for every test: no network, no leftovers, nothing of the user's own; in `make test-all` no silent skips.
 
-Skips. A test skips when an optional part is absent. With VERVET_REQUIRE_PARTS=1 (`make test-all`) such a skip fails,
+Skips. A test skips when an optional part is absent. With VERVET_REQUIRE_PARTS=1 (`make test-all`, CI) such a skip fails,
 except where no installation could help: reasons that begin with "not here:" (a fact about this machine, such as a
 missing kernel feature) and tests marked `needs_data`.
 """

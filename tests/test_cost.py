@@ -110,11 +110,14 @@ def test_a_run_in_tokens_money_flops_and_time(run):
 
 
 def test_cached_prompt_tokens_have_their_price():
-    from vervet.analysis.cost import TokenPrice, Used
+    from vervet.analysis.cost import Priced, Used, cost
+    from vervet.prices import given
 
     used = Used("run", samples=10, requests=2, prompt_tokens=1000, cached_tokens=600, completion_tokens=50)
-    assert TokenPrice(2.0, 8.0, 0.5).usd(used) == pytest.approx((400 * 2 + 600 * 0.5 + 50 * 8) / 1e6)
-    assert TokenPrice(2.0, 8.0).usd(used) == pytest.approx((1000 * 2 + 50 * 8) / 1e6)
+    counts = vervet.Counts(problem_ids=["a"], n=[10], c=[1])
+    for cached, usd in ((0.5, 400 * 2 + 600 * 0.5 + 50 * 8), (None, 1000 * 2 + 50 * 8)):
+        found = cost([Priced(counts, used, price=given(2.0, 8.0, cached))]).runs[0]
+        assert found.usd == pytest.approx(usd / 1e6)
 
 
 def test_nothing_is_guessed(run, capsys):

@@ -30,6 +30,7 @@ _HOME = {
     "cost": "vervet.api",
     "coverage": "vervet.api",
     "export": "vervet.api",
+    "family": "vervet.api",
     "fit": "vervet.api",
     "forecast": "vervet.api",
     "import_samples": "vervet.api",
@@ -43,6 +44,8 @@ _HOME = {
     "sample": "vervet.api",
     "score": "vervet.api",
     "select": "vervet.api",
+    "solve": "vervet.api",
+    "verifier_noise": "vervet.api",
     "verify": "vervet.api",
 }
 """Public name -> the module that defines it."""
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
         cost,
         coverage,
         export,
+        family,
         fit,
         forecast,
         import_samples,
@@ -67,6 +71,8 @@ if TYPE_CHECKING:
         sample,
         score,
         select,
+        solve,
+        verifier_noise,
         verify,
     )
     from vervet.errors import TooFewSamples, VervetError
@@ -89,6 +95,7 @@ __all__ = [
     "cost",
     "coverage",
     "export",
+    "family",
     "fit",
     "forecast",
     "import_samples",
@@ -102,6 +109,8 @@ __all__ = [
     "sample",
     "score",
     "select",
+    "solve",
+    "verifier_noise",
     "verify",
 ]
 

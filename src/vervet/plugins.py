@@ -1,8 +1,9 @@
 """Short name -> "module:Class", loaded when it is used.
 
 Everything that can be chosen by name is in the tables below; third parties add names by entry points in the groups
-`vervet.tasks`, `vervet.samplers`, `vervet.verifiers`, `vervet.policies`, `vervet.executors`, `vervet.scorers`. On the command
-line and in Python a dotted path `module:Class` works too; a name that comes out of a ledger or a request does not get that far.
+`vervet.tasks`, `vervet.samplers`, `vervet.verifiers`, `vervet.policies`, `vervet.executors`, `vervet.scorers` and
+`vervet.selectors`. On the command line and in Python a dotted path `module:Class` works too; a name that comes out of a
+ledger or a request does not get that far.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ TABLES: dict[str, dict[str, str]] = {
         "jsonl": "vervet.tasks.jsonl:Jsonl",
         "math": "vervet.tasks.math:CompetitionMath",
         "mbpp": "vervet.tasks.mbpp:Mbpp",
+        "prompt": "vervet.tasks.prompt:OnePrompt",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
@@ -60,8 +62,11 @@ TABLES: dict[str, dict[str, str]] = {
     "policies": {
         "fixed": "vervet.policies.fixed:Fixed",
         "first-pass": "vervet.policies.m_passes:FirstPass",
+        "solve": "vervet.policies.solve:Solve",
         "m-passes": "vervet.policies.m_passes:MPasses",
         "adaptive": "vervet.policies.adaptive:Adaptive",
+        "adaptive-consistency": "vervet.policies.votes:AdaptiveConsistencyPolicy",
+        "early-stopping": "vervet.policies.votes:EarlyStoppingPolicy",
     },
     "executors": {"local": "vervet.executors.local:Local", "ray": "vervet.executors.ray:Ray"},
     "scorers": {

@@ -444,6 +444,8 @@ class Curve:
     level: float
     points: tuple[CurvePoint, ...]
     warnings: tuple[str, ...] = ()
+    tau: float | None = None
+    # share of k draws that must pass, where `coverage` is G-Pass@k; None: one PASS is enough
 
     def to_dict(self) -> dict[str, Any]:
         """The document vervet.coverage/1 of this one source."""

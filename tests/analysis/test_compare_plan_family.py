@@ -88,7 +88,7 @@ def test_comparison_says_what_it_leaves_out() -> None:
     result = compare(a, b, k=[1, 99])
     assert result.problems == 2
     assert "2 problems are in one source only" in " ".join(result.warnings)
-    assert "1 points left out" in " ".join(result.warnings)
+    assert "1 of 2 points left out" in " ".join(result.warnings)
     with pytest.raises(BadData, match="share no problem id"):
         compare(a, Counts(["q"], [9], [1]))
     with pytest.raises(BadOption, match="cost"):

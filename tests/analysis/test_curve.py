@@ -62,7 +62,7 @@ def test_the_document_has_the_contracts_fields() -> None:
     assert document["schema"] == "vervet.coverage/1"
     source = document["sources"][1]
     wanted = {"source", "problems", "n_min", "n_max", "samples", "unknown", "never_solved", "design", "level"}
-    assert set(source) == wanted | {"warnings", "points"}
+    assert set(source) == wanted | {"warnings", "points", "tau"}
     assert list(source["points"][0]) == FIELDS + BANDS
     assert curve.to_dict()["sources"] == [source]
 
@@ -106,8 +106,8 @@ def test_warnings_say_what_a_reader_must_know(
 
 
 def test_full_information_gives_no_warning_but_never_solved() -> None:
-    warnings = coverage(counts_of([100] * 40, [0] + [50] * 39)).warnings
-    assert warnings == ("1 of 40 problems were never solved",)
+    warnings = coverage(counts_of([100] * 40, [0] * 5 + [50] * 35)).warnings
+    assert warnings == ("5 of 40 problems were never solved",)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +135,12 @@ def test_refuses_a_bad_level(level: float) -> None:
 
 def test_repeats_and_order_of_k_do_not_matter() -> None:
     assert [p.k for p in coverage(counts_of([9], [1]), k=[5, 1, 5]).points] == [1, 5]
+
+
+def test_a_curve_near_an_end_says_that_few_problems_decide() -> None:
+    high = coverage(counts_of([20] * 40, [20] * 39 + [0]), k=[1, 20]).warnings
+    assert any("k = 1 to 20: fewer than 3 problems' worth is unsolved" in w for w in high)
+    low = coverage(counts_of([20] * 40, [1] * 4 + [0] * 36), k=[1, 20]).warnings
+    assert any("k = 1: fewer than 3 problems' worth is solved" in w for w in low)
+    middle = coverage(counts_of([20] * 40, [10] * 40), k=[1]).warnings
+    assert not any("worth" in w for w in middle)

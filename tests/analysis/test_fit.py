@@ -86,7 +86,7 @@ def test_every_model_gives_a_document() -> None:
         ([5] * 9, [5] * 9, "every sample passed"),
         ([1] * 9, [1, 0, 0] * 3, "one k"),
         ([0] * 3, [0] * 3, "no problem has a decided sample"),
-        ([50], [7], "too few problems for an interval"),
+        ([50], [7], "too few problems"),
     ],
 )
 @pytest.mark.parametrize("model", ["exponentiated-power-law", "log-log"])

@@ -153,3 +153,34 @@ def test_names_and_emptiness_are_refused() -> None:
         forecast(Counts(["a"], [5], [1]), method="magic")
     with pytest.raises(BadData, match="no problem has a decided sample"):
         forecast(Counts(["a"], [0], [0]))
+
+
+def test_the_wide_interval_holds_the_other_and_hedges_a_tail_that_ends() -> None:
+    """40 % impossible problems, 100 samples: the counts cannot tell, the plain interval nearly always misses.
+
+    In 200 runs the wide interval held in 85 %; 5 of 12 or fewer has odds below 1e-3, and the seeds are fixed.
+    """
+    plain = wide = 0
+    for seed in range(12):
+        rng = np.random.default_rng([4, seed])
+        p = np.where(rng.random(128) < 0.4, 0, rng.beta(0.5, 3, 128))
+        counts = Counts(range(128), np.full(128, 100), rng.binomial(100, p))
+        later = float(np.mean((counts.c > 0) | (rng.random(128) < 1 - (1 - p) ** 900)))
+        (point,) = forecast(counts, [1000], backtest=False).points
+        assert point.wide_low <= point.low <= point.coverage <= point.high <= point.wide_high
+        plain += point.low <= later <= point.high
+        wide += point.wide_low <= later <= point.wide_high
+    assert wide > 5
+    assert plain < wide
+
+
+def test_the_interval_spends_its_error_above_rather_than_below() -> None:
+    """A quarter of it below: the interval reaches further down than an even one of the same posterior, and less far up."""
+    from vervet.estimate import hierarchy
+
+    counts = thinned("math-pythia-70m", 20)
+    model = Forecaster.fitted(counts.n, counts.c, "hierarchical")
+    low, high = model.interval(1000, 0.8)
+    even = np.quantile(hierarchy.draws(model.base, 1000), [0.1, 0.9])
+    assert low < even[0]
+    assert high < even[1]

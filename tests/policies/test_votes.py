@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
+import vervet
 from vervet.errors import BadOption
 from vervet.estimate.pools import Pool
 from vervet.estimate.stopping import AdaptiveConsistency, EarlyStopping, stopping, stops_at, windows_expected
 from vervet.policies.votes import AdaptiveConsistencyPolicy, EarlyStoppingPolicy
+from vervet.testing.fakes import MemoryTask
 from vervet.testing.policies import conform_to_policy
 
 
@@ -98,3 +100,15 @@ def test_waves_end_at_the_stopping_sample():
 def test_arguments_that_make_no_sense(policy, argument):
     with pytest.raises(BadOption):
         policy(40, argument)
+
+
+@pytest.mark.parametrize("policy", ["adaptive-consistency", "early-stopping=4"])
+def test_a_run_stops_when_its_vote_is_settled(policy, tmp_path):
+    """Far fewer samples than asked for, and coverage, for which the design is biased, is refused with the reason."""
+    with vervet.run(MemoryTask, model="fake/p=0.9", n=60, seed=1, policy=policy, out=tmp_path / "run") as run:
+        assert 16 <= run.facts().samples < 120 < 4 * 60
+        counts = run.counts()
+        assert counts.design.startswith("votes=")
+        with pytest.raises(BadOption, match="biased"):
+            vervet.coverage(counts)
+        assert vervet.select(run, "majority", [4]).points[0].success is not None

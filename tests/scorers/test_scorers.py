@@ -113,6 +113,16 @@ def test_a_judge_that_votes_conforms(options):
 
 
 @pytest.mark.parametrize("api", ["score", "rerank", "classify", "pooling"])
+def test_each_form_of_served_model_gives_every_sample_its_score(api):
+    with serving(lambda question, response: len(question) + len(response) / 100) as (url, state):
+        expected = [len("What is 2 + 2?") + len(s.text) / 100 for s in SAMPLES]
+        assert _scores(build_scorer("served/rm", _setup(url=url), {"api": api})) == pytest.approx(expected)
+        assert {path for path, _ in state.requests} == {f"/{api}"}
+
+
+@pytest.mark.parametrize(
+    "api", ["score", *(pytest.param(x, marks=pytest.mark.slow) for x in ("rerank", "classify", "pooling"))]
+)
 def test_served_models_conform(api):
     with serving(lambda question, response: len(response) / 100 - 0.5) as (url, _):
         conform_to_scorer(

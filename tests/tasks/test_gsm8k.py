@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from vervet.cli.main import execute
 from vervet.errors import BadData, BadOption, MissingPart
 from vervet.records import Outcome
 from vervet.tasks.gsm8k import SHOTS, Gsm8k
@@ -151,6 +152,20 @@ def test_the_papers_draw(files):
     assert task.params("completion").top_p is None
     with pytest.raises(BadOption, match="train=FILE"):
         Gsm8k(path=path, protocol="paper").problems()
+
+
+def test_the_command_line_shows_the_papers_set_up_and_what_was_guessed(files, capsys):
+    path, train = files
+    line = ["tasks", "gsm8k", "-T", f"path={path}", "-T", f"train={train}", "-T", "protocol=paper"]
+    assert execute([*line, "--prompt-form", "completion"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("10,000 samples a problem", "guessed:", "top-p", "temperature 0.6", "max_tokens 512", "Question: "):
+        assert text in shown
+    line = ["run", *line[1:], "-m", "openai/any", "--price-in", "1", "--price-out", "2", "--dry-run"]
+    assert execute(line) == 0
+    shown = capsys.readouterr().out
+    for text in ("128 problems, n = 10000", "completion prompts", "guessed:", "money: $", "Question: "):
+        assert text in shown
 
 
 @pytest.mark.parametrize(

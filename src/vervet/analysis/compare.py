@@ -62,18 +62,19 @@ def compare(
     k: int | Sequence[int] | None = None,
     level: float = 0.95,
     cost: tuple[float, float] | None = None,
+    design: str | None = None,
 ) -> Comparison:
     """Paired comparison of coverage, A minus B.
 
     Args: k: draws (default: 1, 2, 5, 10, ... up to the smallest n of both).  cost: of one sample of A and of B, in any
-    one unit: adds points where B gets as many samples as A's k costs.
+    one unit: adds points where B gets as many samples as A's k costs.  design: how the samples of both were collected.
     Pairing by problem id removes the differences between problems, which are most of the spread.
     Raises: BadData where the sources share no problem, BadOption for a bad k, level or cost.
     """
     check_level(level)
     if cost is not None and not all(np.isfinite(x) and x > 0 for x in cost):
         raise BadOption(f"cost must be two numbers above 0, not {cost!r}")
-    left, right, remarks = _paired(a, b)
+    left, right, remarks = _paired(a, b, design)
     top = int(min(left.n.min(), right.n.min()))
     grid = [int(x) for x in (default_grid(np.array([top])) if k is None else check_grid(k))]
     pairs = [("k", one, one) for one in grid]
@@ -81,11 +82,12 @@ def compare(
         pairs += [("cost", one, max(1, round(one * cost[0] / cost[1]))) for one in grid]
     points = [point for basis, ka, kb in pairs if (point := _difference(left, right, basis, (ka, kb), level))]
     if len(points) < len(pairs):
-        remarks.append(f"{len(pairs) - len(points)} points left out: too few problems have that many samples of both")
+        lost = len(pairs) - len(points)
+        remarks.append(f"{lost} of {len(pairs)} points left out: too few problems have that many samples of both")
     return Comparison(a.source, b.source, level, len(left), tuple(points), tuple(remarks))
 
 
-def _paired(a: Counts, b: Counts) -> tuple[Counts, Counts, list[str]]:
+def _paired(a: Counts, b: Counts, design: str | None) -> tuple[Counts, Counts, list[str]]:
     """Both on the problems they share, in one order."""
     where = {problem: i for i, problem in enumerate(b.problem_ids)}
     pairs = [(i, where[problem]) for i, problem in enumerate(a.problem_ids) if problem in where]
@@ -99,7 +101,7 @@ def _paired(a: Counts, b: Counts) -> tuple[Counts, Counts, list[str]]:
         remarks.append(f"few problems ({len(pairs)}): low and high are rough below {FEW_PROBLEMS} problems")
     sides = []
     for counts, rows in ((a, [i for i, _ in pairs]), (b, [j for _, j in pairs])):
-        rule, said = settle_design(counts, None)
+        rule, said = settle_design(counts, design)
         check(rule, counts.n, counts.c)
         remarks += [f"{counts.source}: {text}" for text in said]
         ids = [counts.problem_ids[i] for i in rows]

@@ -14,25 +14,8 @@ from vervet.analysis.flops import Shape, flops_per_token, sampling_flops
 from vervet.errors import BadOption
 from vervet.estimate.coverage import check_k, pass_curve
 from vervet.estimate.intervals import population_interval
+from vervet.prices import Price
 from vervet.records import Counts
-
-_MILLION = 1e6
-
-
-@dataclass(frozen=True, slots=True)
-class TokenPrice:
-    """US dollars for a million tokens."""
-
-    prompt: float
-    completion: float
-    cached: float | None = None
-    # prompt tokens that a prefix cache served; None: as any other
-
-    def usd(self, used: Used) -> float:
-        """For everything that was used."""
-        cached = self.prompt if self.cached is None else self.cached
-        fresh = used.prompt_tokens - used.cached_tokens
-        return (fresh * self.prompt + used.cached_tokens * cached + used.completion_tokens * self.completion) / _MILLION
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +125,8 @@ class Priced:
     # None: a table of counts, which says nothing about tokens
     shape: Shape | None = None
     # None: FLOPs are not known
-    price: TokenPrice | None = None
-    # over what was charged
+    price: Price | None = None
+    # over what was charged; of one rate, because only totals are known here
     usd_per_sample: float | None = None
     # over everything else
 
@@ -206,7 +189,9 @@ def _usd(one: Priced, samples: int) -> float | None:
         return one.usd_per_sample * samples
     if one.used is None:
         return None
-    return one.price.usd(one.used) if one.price else one.used.usd
+    if one.price is None:
+        return one.used.usd
+    return one.price.cost(one.used.prompt_tokens, one.used.completion_tokens, one.used.cached_tokens)
 
 
 def _attempt(one: Priced, run: RunCost, k: int | None, level: float) -> Attempt:

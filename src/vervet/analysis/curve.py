@@ -17,6 +17,8 @@ from vervet.records import Counts, Curve, CurvePoint, FloatArray, IntArray
 
 FEW_PROBLEMS = 30
 # below this no interval for the population keeps its level for every kind of problem set
+_FEW_OPEN = 3.0
+# problems' worth of coverage, solved or open, below which single problems decide the interval
 _BAND_CELLS = 2_000_000
 # (ks x problems) beyond which bands are left out of a curve: they would take longer than the curve
 
@@ -69,7 +71,7 @@ def coverage(
         design=rule.name,
         level=level,
         points=tuple(points),
-        warnings=tuple(remarks + _warnings(counts, known, grid)),
+        warnings=tuple(remarks + _warnings(counts, known, grid) + _near_an_end(points)),
     )
 
 
@@ -197,4 +199,21 @@ def _warnings(counts: Counts, known: IntArray, grid: IntArray) -> list[str]:
         out.append("every sample passed: coverage is 1 at every k, the interval shows what the problems leave open")
     elif never == 0:
         out.append("every problem was solved: the curve says nothing about harder problems")
+    return out
+
+
+def _near_an_end(points: Sequence[CurvePoint]) -> list[str]:
+    """Where so little is open, or solved, that the interval for the population rests on one or two problems."""
+    sized = [(p.k, p.coverage, p.problems) for p in points if p.coverage is not None and 0 < p.coverage < 1]
+    out = []
+    for words, which in (
+        ("unsolved", [k for k, share, problems in sized if (1 - share) * problems < _FEW_OPEN]),
+        ("solved", [k for k, share, problems in sized if share * problems < _FEW_OPEN]),
+    ):
+        if which:
+            ks = f"k = {which[0]}" if len(which) == 1 else f"k = {which[0]} to {which[-1]}"
+            out.append(
+                f"{ks}: fewer than {_FEW_OPEN:g} problems' worth is {words}: the interval rests on those few problems and "
+                "may be too narrow or too wide"
+            )
     return out

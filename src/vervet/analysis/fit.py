@@ -44,6 +44,7 @@ class Fit:
     zero: float | None = None
     # third parameter of the scaled and the zero-inflated beta-binomial
     reason: str = ""
+    # why there is no fit or, where a and b are given, why they have no interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,7 @@ def _curve_fit(data: _Data, model: str, space: str | None) -> Fit:
     if not (np.isfinite(a) and np.isfinite(b)):
         return _no_fit(data, model, space, "coverage lies strictly between 0 and 1 at fewer than two k: no line to fit")
     bounds = fit_interval(data.values, fitter, data.level)
-    reason = "" if bounds is not None else "too few problems for an interval"
+    reason = "" if bounds is not None else "too few problems, or too few of them solved"
     limits = [None] * 4 if bounds is None else [float(x) for x in bounds.ravel()]
     return _done(data, model, space, [a, b, *limits], coverage_of(a, b, data.grid), reason)
 
@@ -197,7 +198,7 @@ def _mixture_fit(data: _Data, model: str) -> Fit:
         spread = [np.exp(sign * z * found.errors[name]) for sign in (-1, 1)] if name in found.errors else []
         limits += [float(found.parameters[name] * x) for x in spread] or [None, None]
     if model != "non-parametric" and not found.errors:
-        reason = "the likelihood is flat or ends at a bound: no interval"
+        reason = "the likelihood is flat or ends at a bound"
     numbers = [found.parameters.get("a"), found.parameters.get("b"), *limits]
     done = _done(data, model, None, numbers, found.coverage(data.grid), reason)
     return dataclasses.replace(done, scale=found.parameters.get("scale"), zero=found.parameters.get("zero"))

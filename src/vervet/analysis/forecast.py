@@ -33,6 +33,9 @@ class ForecastPoint:
     coverage: float
     low: float
     high: float
+    wide_low: float
+    wide_high: float
+    # the interval if, with prior odds of 1 to 4, the tail of difficulties bends or ends earlier than a power law
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,8 @@ def forecast(
     given. method: one of `FORECAST_METHODS`.  backtest: True for all methods, False for none, or names: each is fitted
     to random tenths and quarters of the counts and asked for what the whole shows. It takes about a second.
     Raises: UnknownName, BadOption, BadData where no problem has a decided sample.
-    Intervals hold on real outcome sets (see the docs); they rest on how the tail of difficulties goes on beyond n.
+    Intervals hold on real outcome sets (see the docs); they rest on how the tail of difficulties goes on beyond n, which
+    few samples do not show. wide_low and wide_high hedge against that.
     """
     check_level(level)
     method = spelt(method, FORECAST_METHODS, "forecast method")
@@ -117,12 +121,13 @@ def forecast(
 def _point(model: Forecaster, k: int, level: float) -> ForecastPoint:
     value = model.point(k)
     low, high = model.interval(k, level)
-    return ForecastPoint(k, value, min(low, value), max(high, value))
+    wide_low, wide_high = model.wide_interval(k, level)
+    return ForecastPoint(k, value, min(low, value), max(high, value), min(wide_low, value), max(wide_high, value))
 
 
 def _seen(k: int, *values: float | None) -> ForecastPoint:
     mean, low, high = (0.0 if v is None else v for v in values)
-    return ForecastPoint(k, mean, low, high)
+    return ForecastPoint(k, mean, low, high, low, high)
 
 
 def _backtests(counts: Counts, names: Sequence[str], top: int) -> list[Backtest]:
@@ -167,10 +172,15 @@ def _warnings(
     out = []
     if model.missing:
         out.append(f"{model.missing}: the hierarchical model stands in")
-    if model.other is not None:
+    if model.misfit:
         out.append(
             "the counts do not look as if difficulties followed a power law near zero: the interval is widened to hold "
             "other laws too, and may still be too narrow"
+        )
+    elif model.weight_of_others > 0.5:
+        out.append(
+            "laws whose coverage bends or ends early explain these counts as well as a power-law tail does "
+            f"(weight {100 * model.weight_of_others:.0f}%): go by wide_low and wide_high"
         )
     if not np.any(counts.c):
         out.append("no problem was solved: the forecast rests on what is usual elsewhere, and on nothing seen here")

@@ -69,11 +69,12 @@ def plan(
     level: float = 0.95,
     usd_per_sample: float | None = None,
     budget: int | None = None,
+    design: str | None = None,
 ) -> Plan:
     """What it takes to bring coverage of these problems to `target`.
 
     Args: usd_per_sample: price of one sample, for money.  budget: samples to give out now over the problems never
-    solved: the allocation that is expected to solve most of them.
+    solved: the allocation that is expected to solve most of them.  design: how the samples were collected.
     Raises: BadOption for a target or level outside (0, 1), a price or a budget below 0; BadData without decided
     samples.
     """
@@ -86,7 +87,7 @@ def plan(
         raise BadOption(f"budget must be 0 or more samples, not {budget!r}")
     if not np.any(counts.n > 0):
         raise BadData(f"{counts.source or 'counts'}: no problem has a decided sample: nothing to plan from")
-    rule, remarks = settle_design(counts, None)
+    rule, remarks = settle_design(counts, design)
     model = Forecaster.fitted(counts.n, counts.c, design=rule)
     reach = _FARTHEST * int(counts.n.max())
     k = _first(model.point, target, reach)

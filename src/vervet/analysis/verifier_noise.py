@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from vervet.analysis.curve import settle_design
+from vervet.analysis.curve import FEW_PROBLEMS, settle_design
 from vervet.errors import BadData, BadOption
 from vervet.estimate.coverage import check_grid, check_level, default_grid, pass_curve
 from vervet.estimate.designs import check
-from vervet.estimate.noise import correct
+from vervet.estimate.noise import Corrector
 from vervet.records import Counts, FloatArray
 
 _REPEATS = 200
@@ -80,15 +80,21 @@ def verifier_noise(
         raise BadData(f"{counts.source or 'counts'}: no problem has a decided sample")
     n, c = counts.n[some], counts.c[some]
     grid = default_grid(n) if k is None else check_grid(k)
-    found = correct(n, c, grid, false_positive, false_negative)
-    shown = np.where(grid <= n.min(), pass_curve(n, c, grid).mean(axis=1), correct(n, c, grid, 0.0, 0.0).true_coverage)
+    model = Corrector(n, c, false_positive, false_negative)
+    found = model.at(grid)
+    shown = np.where(
+        grid <= n.min(), pass_curve(n, c, grid).mean(axis=1), Corrector(n, c, 0.0, 0.0).at(grid).true_coverage
+    )
     rng = np.random.default_rng(0)
-    samples = [rng.integers(0, len(n), len(n)) for _ in range(_REPEATS)]
-    again = [correct(n[rows], c[rows], grid, false_positive, false_negative) for rows in samples]
+    again = [model.at(grid, rng.multinomial(len(n), model.size / len(n))) for _ in range(_REPEATS)]
     true = _bounds(np.array([one.true_coverage for one in again]), level)
     reward = _bounds(np.array([one.reward for one in again]), level)
     rows = zip(grid, shown, found.true_coverage, *true, found.reward, *reward, strict=True)
     points = tuple(NoisePoint(int(row[0]), *(float(x) for x in row[1:])) for row in rows)
+    if len(n) < FEW_PROBLEMS:
+        remarks.append(f"few problems ({len(n)}): the intervals, which resample problems, are too narrow")
+    elif len(model.size) == 1:
+        remarks.append("every problem has the same counts: resampling them shows no spread, the intervals say nothing")
     if np.any(c.sum() / n.sum() < false_positive):
         remarks.append("fewer samples are accepted than false acceptance alone would give: check the rates")
     return VerifierNoise(counts.source, false_positive, false_negative, level, found.ceiling, points, tuple(remarks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import platform
 from pathlib import Path
@@ -12,7 +13,7 @@ from vervet.errors import MissingPart, VervetError, boundary
 from vervet.ledger import Ledger
 from vervet.ledger.check import check
 from vervet.protocols import Task
-from vervet.records import PromptForm, prompt_to_json
+from vervet.records import PromptForm, Recipe, prompt_to_json
 from vervet.version import __version__
 
 _EXTRAS = {"docker": "docker", "hf": "torch", "local": "xllamacpp", "parquet": "pyarrow", "report": "jinja2"}
@@ -51,6 +52,7 @@ def show_task(name: str, form: str = "chat", options: dict[str, str] | None = No
     with boundary(f"task {name!r}"):
         problems, source = task.problems(), task.source()
         prompt = task.prompt(problems[0], prompt_form)
+    recipe: Recipe | None = getattr(task, "recipe", None)
     return {
         "schema": "vervet.task/1",
         "name": name,
@@ -61,6 +63,8 @@ def show_task(name: str, form: str = "chat", options: dict[str, str] | None = No
         "options": {k: str(p.default) for k, p in plugins.parameters(target).items()},
         "first_problem": problems[0].id,
         "prompt": prompt_to_json(prompt),
+        "params": dataclasses.asdict(task.params(prompt_form)),
+        "recipe": None if recipe is None else dataclasses.asdict(recipe),
     }
 
 

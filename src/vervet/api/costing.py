@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vervet import fetch, plugins
+from vervet import fetch, plugins, prices
 from vervet.analysis import cost as costs
 from vervet.analysis import exchange as exchanges
 from vervet.analysis.baseline import Baseline, parse_baseline
-from vervet.analysis.cost import Costs, Priced, TokenPrice, Used
+from vervet.analysis.cost import Costs, Priced, Used
 from vervet.analysis.exchange import Exchange
 from vervet.analysis.flops import Shape, known_shape, shape_of_config
 from vervet.api.existing import Run
@@ -20,6 +20,7 @@ from vervet.api.statistics import run_folders
 from vervet.api.statistics import sources as counts_of
 from vervet.errors import BadOption, UserError
 from vervet.ledger.usage import usage
+from vervet.prices import Price
 from vervet.records import Counts
 from vervet.samplers._gguf import read_head
 from vervet.samplers._models import HubName, LocalModel, cached_hub_file, resolve
@@ -97,7 +98,7 @@ def priced(source: Source, rates: Rates, verifier: str | None = None) -> list[Pr
     return out
 
 
-def _of_run(run: Run, rates: Rates, price: TokenPrice | None, verifier: str | None) -> Priced:
+def _of_run(run: Run, rates: Rates, price: Price | None, verifier: str | None) -> Priced:
     total = usage(run.ledger)
     priced_some = total.usd is not None
     used = Used(
@@ -124,7 +125,7 @@ def _sampled(counts: Counts) -> Counts:
     return Counts(ids, counts.n[kept], counts.c[kept], counts.unknown[kept], counts.design, counts.source)
 
 
-def _price(rates: Rates) -> TokenPrice | None:
+def _price(rates: Rates) -> Price | None:
     """What the user says about tokens. Raises: BadOption for half of it, or a negative price."""
     numbers = (rates.price_in, rates.price_out, rates.price_cached, rates.usd_per_sample)
     if any(x is not None and not 0 <= x < float("inf") for x in numbers):
@@ -135,7 +136,7 @@ def _price(rates: Rates) -> TokenPrice | None:
         raise BadOption("give both --price-in and --price-out, in US dollars for a million tokens")
     if rates.usd_per_sample is not None:
         raise BadOption("--usd-per-sample is a price for everything: leave out --price-in and --price-out")
-    return TokenPrice(rates.price_in, rates.price_out, rates.price_cached)
+    return prices.given(rates.price_in, rates.price_out, rates.price_cached)
 
 
 def shape_of(text: str) -> Shape:

@@ -50,6 +50,12 @@ class DryRun:
         first = self.parts.problems[0].id
         return first, self.parts.prompts[first]
 
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """Of a published run that the task's protocol repeats: its source, its size, and what had to be guessed."""
+        recipe = getattr(self.parts.task, "recipe", None)
+        return None if recipe is None else dataclasses.asdict(recipe)
+
     def to_dict(self) -> dict[str, Any]:
         """vervet.dry-run/1."""
         parts, options = self.parts, self.parts.options
@@ -68,6 +74,7 @@ class DryRun:
             "requests": self.requests,
             "prompt_form": parts.config.prompt_form,
             "params": dataclasses.asdict(parts.config.params),
+            "recipe": self.recipe,
             "seed": parts.config.seed,
             "problem": problem,
             "prompt": prompt_to_json(prompt),

@@ -15,7 +15,7 @@ from vervet import plugins
 from vervet.api.door import door
 from vervet.api.parts import Watch, build_sampler
 from vervet.config import Settings
-from vervet.errors import PluginError, ServiceError, boundary
+from vervet.errors import BadOption, PluginError, ServiceError, boundary
 from vervet.ledger import Ledger, read, view
 from vervet.ledger.ballots import BY_TEXT, add_scores, scorer_id, unscored
 from vervet.protocols import SamplerSetup, Scorer, ScorerSetup
@@ -91,7 +91,8 @@ def build_scorer(model: str, setup: ScorerSetup, options: Mapping[str, Any]) -> 
     if shelf not in plugins.names("scorers") and ":" in model:
         target: Any = plugins.resolve("scorers", model, dotted=True)
         if not inspect.isclass(target):
-            plugins.build(FunctionScorer, f"scorer {model!r}", options=options) if options else None
+            if options:
+                raise BadOption(f"scorer {model!r} has no options: it is a function of a problem and a sample")
             return FunctionScorer(model, target)
         name = ""
     else:

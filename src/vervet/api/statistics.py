@@ -14,9 +14,14 @@ from vervet.analysis.compare import Comparison
 from vervet.analysis.counts import read_counts
 from vervet.analysis.curve import CoverageResult
 from vervet.analysis.curve import coverage as curve_of
+from vervet.analysis.family import Family
+from vervet.analysis.family import family as family_of
 from vervet.analysis.fit import FitResult
 from vervet.analysis.forecast import Forecast
 from vervet.analysis.plan import Plan
+from vervet.analysis.reliability import reliability
+from vervet.analysis.verifier_noise import VerifierNoise
+from vervet.analysis.verifier_noise import verifier_noise as noise_of
 from vervet.api.existing import Run
 from vervet.errors import UserError
 from vervet.estimate.methods import FIT_MODELS, FORECAST_METHODS
@@ -64,7 +69,12 @@ def _counts(source: Source, verifier: str | None) -> list[Counts]:
 
 @overload
 def coverage(
-    given: Counts | Run, k: Ks = None, level: float = 0.95, verifier: str | None = None, design: str | None = None
+    given: Counts | Run,
+    k: Ks = None,
+    level: float = 0.95,
+    verifier: str | None = None,
+    design: str | None = None,
+    tau: float | None = None,
 ) -> Curve: ...
 @overload
 def coverage(
@@ -73,6 +83,7 @@ def coverage(
     level: float = 0.95,
     verifier: str | None = None,
     design: str | None = None,
+    tau: float | None = None,
 ) -> CoverageResult: ...
 def coverage(
     given: Source | Iterable[Source],
@@ -80,12 +91,18 @@ def coverage(
     level: float = 0.95,
     verifier: str | None = None,
     design: str | None = None,
+    tau: float | None = None,
 ) -> Curve | CoverageResult:
     """Coverage with intervals: a Curve for counts or a run, a CoverageResult for paths, which may hold several.
 
-    See :func:`vervet.analysis.curve.coverage` for k, level and design.
+    See :func:`vervet.analysis.curve.coverage` for k, level and design. tau: the share of k draws that must pass instead
+    of one (G-Pass@k; 1 is pass^k), see :func:`vervet.analysis.reliability.reliability`.
     """
-    curves = tuple(curve_of(counts, k, level, design) for counts in sources(given, verifier))
+    found = sources(given, verifier)
+    if tau is None:
+        curves = tuple(curve_of(counts, k, level, design) for counts in found)
+    else:
+        curves = tuple(reliability(counts, tau, k, level, design) for counts in found)
     return curves[0] if isinstance(given, (Counts, Run)) else CoverageResult(curves)
 
 
@@ -116,10 +133,16 @@ def forecast(
 
 
 def compare(
-    a: Source, b: Source, k: Ks = None, level: float = 0.95, cost: tuple[float, float] | None = None
+    a: Source,
+    b: Source,
+    k: Ks = None,
+    level: float = 0.95,
+    cost: tuple[float, float] | None = None,
+    *,
+    design: str | None = None,
 ) -> Comparison:
     """Coverage of A minus coverage of B, paired by problem. See :func:`vervet.analysis.compare.compare`."""
-    return comparisons.compare(_one(a), _one(b), k, level, cost)
+    return comparisons.compare(_one(a), _one(b), k, level, cost, design)
 
 
 def plan(
@@ -129,9 +152,22 @@ def plan(
     *,
     usd_per_sample: float | None = None,
     budget: int | None = None,
+    design: str | None = None,
 ) -> Plan:
     """Samples and money for a target coverage. See :func:`vervet.analysis.plan.plan`."""
-    return plans.plan(_one(given), target, level, usd_per_sample, budget)
+    return plans.plan(_one(given), target, level, usd_per_sample, budget, design)
+
+
+def family(given: Source | Iterable[Source]) -> Family:
+    """Whether the models differ by a factor in samples only. See :func:`vervet.analysis.family.family`."""
+    return family_of(sources(given))
+
+
+def verifier_noise(
+    given: Source, false_positive: float, false_negative: float = 0.0, k: Ks = None, level: float = 0.95
+) -> VerifierNoise:
+    """Coverage behind a verifier that errs at known rates. See :func:`vervet.analysis.verifier_noise.verifier_noise`."""
+    return noise_of(_one(given), false_positive, false_negative, k, level)
 
 
 def _one(given: Source) -> Counts:

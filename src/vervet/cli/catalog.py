@@ -40,6 +40,15 @@ def tasks(
     output.say(f"{shown['problems']} problems, verified by {shown['verifier']}, data {shown['data']}")
     for option, text in shown["options"].items():
         output.say(f"  -T {option}={text}")
+    params = ", ".join(f"{k} {v}" for k, v in shown["params"].items() if v not in (None, (), [], {}))
+    output.say(output.printable(f"parameters: {params}"))
+    if shown["recipe"]:
+        recipe = shown["recipe"]
+        output.say(
+            f"protocol of {recipe['source']}: {recipe['n']:,} samples a problem, {recipe['form']} prompts; guessed:"
+        )
+        for guess in recipe["guesses"]:
+            output.say(f"  - {guess}")
     prompt = shown["prompt"]
     text = prompt if isinstance(prompt, str) else "\n".join(f"[{m['role']}] {m['content']}" for m in prompt)
     output.say(f"--- prompt of {shown['first_problem']} ({prompt_form})")

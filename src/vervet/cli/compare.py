@@ -36,12 +36,13 @@ def compare(
     ] = None,
     baseline: Baselines = None,
     level: Annotated[float, typer.Option("--level", help="Confidence level of the intervals.")] = 0.95,
+    design: Annotated[str | None, typer.Option("--design", help="How the samples of both were collected.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare coverage problem by problem: at equal k, and at equal money and FLOPs where the runs know them."""
     from vervet import api
 
-    result = api.compare(a, b, k=parse_k(k), level=level, cost=_cost(cost))
+    result = api.compare(a, b, k=parse_k(k), level=level, cost=_cost(cost), design=design)
     rates = _rates(usd_per_sample, shape)
     more = api.exchange(a, b, parse_k(k), rates, level)
     crossings = api.cost([a, b], baseline=baseline, rates=rates, level=level).crossings if baseline else ()

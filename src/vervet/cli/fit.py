@@ -46,6 +46,9 @@ def _print(source: Any) -> None:
         error = "-" if one.error_mean is None else f"{one.error_mean:.4f} ± {one.error_sd:.4f}"
         rows.append((name, _number(one.a, one.a_low, one.a_high), _number(one.b, one.b_low, one.b_high), error))
     output.say(output.table(("model", "a", "b", "error (mean ± sd)"), rows, left=4))
+    for one in source.fits:
+        if one.reason and one.error_mean is not None:
+            output.warn(f"note: {one.model}: no interval: {one.reason}")
     for warning in source.warnings:
         output.warn(f"note: {output.printable(warning)}")
 

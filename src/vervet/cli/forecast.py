@@ -38,8 +38,24 @@ def forecast(
 def _print(result: Any) -> None:
     output.say(f"{output.printable(result.source)}: forecast by {result.method}, for these very problems")
     percent = f"{100 * result.level:g}%"
-    rows = [(f"{p.k:,}", share(p.coverage), f"{share(p.low)} to {share(p.high)}") for p in result.points]
-    output.say(output.table(("k", "coverage", f"{percent} interval"), rows, left=0))
+    rows = [
+        (
+            f"{p.k:,}",
+            share(p.coverage),
+            f"{share(p.low)} to {share(p.high)}",
+            f"{share(p.wide_low)} to {share(p.wide_high)}",
+        )
+        for p in result.points
+    ]
+    output.say(output.table(("k", "coverage", f"{percent} interval", "wide: if the tail ends early"), rows, left=0))
+    if result.sensitivity:
+        output.say("")
+        output.say("if a share of the problems never solved so far can never be solved:")
+        shares = sorted({s.share for s in result.sensitivity})
+        found = {(s.k, s.share): share(s.coverage) for s in result.sensitivity}
+        ks = sorted({s.k for s in result.sensitivity})
+        left = [(f"{k:,}", *(found[k, one] for one in shares)) for k in ks]
+        output.say(output.table(("k", *(share(one, 0) for one in shares)), left, left=0))
     if result.backtest:
         output.say("")
         output.say("back-test: fitted to a part of these samples, asked for what all of them show")

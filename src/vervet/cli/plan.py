@@ -21,12 +21,13 @@ def plan(
     usd_per_sample: Annotated[float | None, typer.Option("--usd-per-sample", help="Price of one sample.")] = None,
     budget: Annotated[int | None, typer.Option("--budget", help="Samples to give out over unsolved problems.")] = None,
     level: Annotated[float, typer.Option("--level", help="Confidence level of the range.")] = 0.95,
+    design: Annotated[str | None, typer.Option("--design", help="How the samples were collected.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Samples, and money, for a target coverage; with --budget, the problems where the next samples do most good."""
     from vervet import api
 
-    result = api.plan(source, target=target, usd_per_sample=usd_per_sample, budget=budget, level=level)
+    result = api.plan(source, target=target, usd_per_sample=usd_per_sample, budget=budget, level=level, design=design)
     if as_json:
         output.document(result.to_dict())
     else:

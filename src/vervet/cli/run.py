@@ -89,7 +89,8 @@ Policy = Annotated[
     str | None,
     typer.Option(
         "--policy",
-        help="Who gets how many samples: fixed, first-pass, m-passes=M or adaptive; -n is the most, for adaptive the mean.",
+        help="Who gets how many samples: fixed, first-pass, m-passes=M, adaptive, adaptive-consistency or early-stopping; "
+        "-n is the most, for adaptive the mean.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -332,6 +333,10 @@ def _show_plan(facts: dict[str, Any]) -> None:
     )
     params = ", ".join(f"{k} {v}" for k, v in facts["params"].items() if v not in (None, [], (), {}))
     output.say(f"sampling: {facts['prompt_form']} prompts, {output.printable(params)}")
+    if facts["recipe"]:
+        output.say(f"protocol: {facts['recipe']['source']}; guessed:")
+        for guess in facts["recipe"]["guesses"]:
+            output.say(f"  - {guess}")
     output.say(f"tokens: prompts {between(facts['prompt_tokens'])}; completions {between(facts['completion_tokens'])}")
     if facts["usd"] is None:
         output.say("money: no price is known (--price-in and --price-out give one)")

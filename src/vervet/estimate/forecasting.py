@@ -5,8 +5,12 @@ the hierarchical model. A fixed combination: picking the best of several methods
 because n/4 to n says little about n to 100 n.
 
 Its interval holds the hierarchical posterior's, and 0.85 of that moved onto the forecast in log(-log coverage): where
-line and model disagree, neither is sure. A bootstrap over problems or
-samples does not hold: it knows nothing of how the tail of difficulties may go on.
+line and model disagree, neither is sure. A quarter of the level's error is spent below and the rest above: forecasts
+that err promise too much, on real outcome sets as in simulations. A bootstrap over problems or samples does not hold:
+it knows nothing of how the tail of difficulties may go on.
+
+The wide interval hedges against that: it holds the quantiles of a posterior in which, with prior odds of 1 to 4, the
+tail bends or ends (a share of impossible problems, normal log-odds).
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from vervet.estimate.curvefit import coverage_of, log_log, paper_grid, power_law
 from vervet.estimate.designs import Design, known_to, pass_curve_of
 from vervet.estimate.methods import FORECAST_METHODS, MIXTURES, spelt
 from vervet.estimate.mixtures import Mixture, fit_mixture
-from vervet.records import IntArray
+from vervet.records import FloatArray, IntArray
 
 _MANY = 500
 # from this n on the line is least squares on log coverage: it leans less on the curve's noisiest points
@@ -29,6 +33,11 @@ _MISFIT = 5.0
 
 _MOVED = 0.85
 # of the model's interval goes along to the forecast; with the part that stays, full width where both agree is enough
+_BELOW = 0.25
+# share of the level's error that lies below the interval
+_OTHER_LAWS = 0.2
+# prior chance, in the wide interval, that the tail does not go on as a power law
+_DRAWS = 4000
 
 Line = tuple[float, float]
 """a and b of c = exp(a k^b)."""
@@ -41,8 +50,8 @@ class Forecaster:
     method: str
     problems: int
     base: hierarchy.Posterior
-    other: hierarchy.Posterior | None
-    # the alternative families, where they explain the counts clearly better
+    other: hierarchy.Posterior
+    # the alternative families, whose coverage bends or ends earlier
     line: Line | None
     mixture: Mixture | None
 
@@ -57,7 +66,18 @@ class Forecaster:
         other = hierarchy.posterior(n, c, power_tail=False)
         mixture = fit_mixture(method, n, c) if method in {*MIXTURES, "non-parametric"} and np.any(c) else None
         line = None if rule.kind == "adaptive" else _line(rule, n, c, method)
-        return cls(method, len(n), base, other if other.evidence - base.evidence > _MISFIT else None, line, mixture)
+        return cls(method, len(n), base, other, line, mixture)
+
+    @property
+    def misfit(self) -> bool:
+        """The alternative families explain the counts clearly better than a power-law tail."""
+        return self.other.evidence - self.base.evidence > _MISFIT
+
+    @property
+    def weight_of_others(self) -> float:
+        """Posterior chance of the alternative families, from prior odds of 1 to 4."""
+        odds = _OTHER_LAWS / (1 - _OTHER_LAWS) * np.exp(np.clip(self.other.evidence - self.base.evidence, -50, 50))
+        return float(odds / (1 + odds))
 
     @property
     def missing(self) -> str:
@@ -82,15 +102,27 @@ class Forecaster:
     def interval(self, k: int, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
         """For the share of these problems that k samples each will solve."""
         model, here = _log_log(hierarchy.point(self.base, k)), _log_log(self.point(k))
-        own = _quantiles(self.base, k, level, seed)
+        own = _quantiles(hierarchy.draws(self.base, k, _DRAWS, seed), level, _BELOW)
         bounds = own + [_raw(here + _MOVED * (_log_log(q) - model)) for q in own]
-        if self.other is not None:
-            bounds += _quantiles(self.other, k, level, seed)
+        if self.misfit:
+            bounds += _quantiles(hierarchy.draws(self.other, k, _DRAWS, seed), level)
         return float(min(bounds)), float(max(bounds))
 
+    def wide_interval(self, k: int, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+        """The interval, and what it would be if the tail might not go on as a power law. Never inside `interval`."""
+        others = round(_DRAWS * self.weight_of_others)
+        mixed = [
+            hierarchy.draws(fit, k, size, seed)
+            for fit, size in ((self.base, _DRAWS - others), (self.other, others))
+            if size > 0
+        ]
+        bounds = [*self.interval(k, level, seed), *_quantiles(np.concatenate(mixed), level)]
+        return min(bounds), max(bounds)
 
-def _quantiles(fit: hierarchy.Posterior, k: int, level: float, seed: int) -> list[float]:
-    return [float(q) for q in np.quantile(hierarchy.draws(fit, k, seed=seed), [(1 - level) / 2, (1 + level) / 2])]
+
+def _quantiles(draws: FloatArray, level: float, below: float = 0.5) -> list[float]:
+    """Bounds that leave `below` of the error under them and the rest above."""
+    return [float(q) for q in np.quantile(draws, [(1 - level) * below, 1 - (1 - level) * (1 - below)])]
 
 
 def _line(design: Design, n: IntArray, c: IntArray, method: str) -> Line | None:

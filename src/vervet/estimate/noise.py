@@ -21,6 +21,8 @@ from vervet.estimate.cells import groups, middles
 from vervet.records import FloatArray, IntArray
 
 _STEPS = 300
+_MORE = 60
+# steps from a fit to another one nearby
 
 
 class Corrected(NamedTuple):
@@ -31,24 +33,35 @@ class Corrected(NamedTuple):
     ceiling: float
 
 
-def correct(n: IntArray, c: IntArray, k: IntArray, slip: float, miss: float) -> Corrected:
-    """Coverage corrected for a verifier that accepts wrong samples at rate `slip` and rejects right ones at rate
-    `miss`.
+class Corrector:
+    """A verifier's rates and counts, ready to be asked for coverage, also of problems drawn again."""
 
-    Domain: 0 <= slip, 0 <= miss, slip + miss < 1 (else acceptance says nothing), unchecked.
-    """
-    right = middles()
-    accept = np.clip(right * (1 - miss) + (1 - right) * slip, 1e-300, 1 - 1e-16)
-    total, passed, size = groups(n, c)
-    log = passed[:, None] * np.log(accept) + (total - passed)[:, None] * np.log1p(-accept)
-    table = np.exp(log - log.max(axis=1, keepdims=True))
-    mass = np.full(table.shape[1], 1 / table.shape[1])
-    for _ in range(_STEPS):
-        mass = mass * ((size / np.maximum(table @ mass, 1e-300)) @ table) / size.sum()
-    belief = table * mass
-    weight = size @ (belief / belief.sum(axis=1, keepdims=True)) / size.sum()
-    draws = np.asarray(k, dtype=float)[:, None]
-    sound = np.where(accept > 1e-200, right * (1 - miss) / accept, 0.0)
-    covered = -np.expm1(draws * np.log1p(-np.minimum(right, 1 - 1e-16)))
-    accepted = -np.expm1(draws * np.log1p(-accept))
-    return Corrected(covered @ weight, (sound * accepted) @ weight, float(sound @ weight))
+    def __init__(self, n: IntArray, c: IntArray, slip: float, miss: float) -> None:
+        """Domain: 0 <= slip, 0 <= miss, slip + miss < 1 (else acceptance says nothing), unchecked."""
+        self._right = middles()
+        self._accept = np.clip(self._right * (1 - miss) + (1 - self._right) * slip, 1e-300, 1 - 1e-16)
+        self._sound = np.where(self._accept > 1e-200, self._right * (1 - miss) / self._accept, 0.0)
+        total, passed, self.size = groups(n, c)
+        log = passed[:, None] * np.log(self._accept) + (total - passed)[:, None] * np.log1p(-self._accept)
+        self._table = np.exp(log - log.max(axis=1, keepdims=True))
+        flat = np.full(self._table.shape[1], 1 / self._table.shape[1])
+        self._mass = self._fitted(flat, self.size / self.size.sum(), _STEPS)
+
+    def _fitted(self, mass: FloatArray, share: FloatArray, steps: int) -> FloatArray:
+        """Distribution of difficulty that makes the counts most likely, by expectation and maximisation."""
+        for _ in range(steps):
+            mass = mass * ((share / np.maximum(self._table @ mass, 1e-300)) @ self._table)
+        return mass
+
+    def at(self, k: IntArray, size: IntArray | None = None) -> Corrected:
+        """Corrected coverage; size: how many problems have each distinct pair of counts, if not as they were given."""
+        mass, weights = self._mass, self.size if size is None else size
+        share = weights / weights.sum()
+        if size is not None:
+            mass = self._fitted(mass, share, _MORE)
+        belief = self._table * mass
+        weight = share @ (belief / np.maximum(belief.sum(axis=1, keepdims=True), 1e-300))
+        draws = np.asarray(k, dtype=float)[:, None]
+        covered = -np.expm1(draws * np.log1p(-np.minimum(self._right, 1 - 1e-16)))
+        accepted = -np.expm1(draws * np.log1p(-self._accept))
+        return Corrected(covered @ weight, (self._sound * accepted) @ weight, float(self._sound @ weight))

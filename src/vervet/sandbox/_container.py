@@ -205,7 +205,9 @@ def _launch(argv: list[str], sockets: list[socket.socket]) -> subprocess.Popen[b
         pass_fds=[s.fileno() for s in sockets],
         env={"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1"},  # sets have one order in every run; no fork links lazily
         cwd="/",
-        start_new_session=True,  # Ctrl-C at the terminal is the driver's to handle
+        # Ctrl-C at the terminal is the driver's to handle. No session of its own: the scheduler shares processors among
+        # sessions first, and work that is done for this one belongs to its share
+        process_group=0,
     )
 
 

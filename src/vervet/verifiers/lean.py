@@ -40,6 +40,8 @@ class Lean:
     name = "lean"
     version = "1"
     needs = frozenset({"sandbox", "lean"})
+    reaches_out = frozenset({"project", "lean", "server"})
+    # settings that are programs, files or addresses: a certificate cannot bring them
 
     def __init__(
         self,

@@ -74,6 +74,8 @@ class Rocq:
     name = "rocq"
     version = "1"
     needs = frozenset({"sandbox", "rocq"})
+    reaches_out = frozenset({"coqtop"})
+    # settings that are programs, files or addresses: a certificate cannot bring them
 
     def __init__(
         self,
