@@ -29,6 +29,7 @@ TABLES: dict[str, dict[str, str]] = {
         "math": "vervet.tasks.math:CompetitionMath",
         "mbpp": "vervet.tasks.mbpp:Mbpp",
         "prompt": "vervet.tasks.prompt:OnePrompt",
+        "swebench-lite": "vervet.tasks.swebench_lite:SWEBenchLite",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
@@ -58,6 +59,7 @@ TABLES: dict[str, dict[str, str]] = {
         "lean": "vervet.verifiers.lean:Lean",
         "rocq": "vervet.verifiers.rocq:Rocq",
         "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
+        "swebench": "vervet.verifiers.swebench:SWEBench",
     },
     "policies": {
         "fixed": "vervet.policies.fixed:Fixed",
