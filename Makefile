@@ -29,7 +29,7 @@ env-test:
 	@sh scripts/install dev formats hub local math prices parquet reasoning-gym report view
 
 env-all: env-test
-	@sh scripts/install browser readers
+	@sh scripts/install browser readers ray
 	@sh scripts/setup-all
 
 # `vervet run` exits 4 when single verdicts stayed UNKNOWN (an overloaded machine): the curve then shows floor and ceiling.

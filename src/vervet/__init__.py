@@ -44,6 +44,7 @@ _HOME = {
     "sample": "vervet.api",
     "score": "vervet.api",
     "select": "vervet.api",
+    "solve": "vervet.api",
     "verifier_noise": "vervet.api",
     "verify": "vervet.api",
 }
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         sample,
         score,
         select,
+        solve,
         verifier_noise,
         verify,
     )
@@ -107,6 +109,7 @@ __all__ = [
     "sample",
     "score",
     "select",
+    "solve",
     "verifier_noise",
     "verify",
 ]

@@ -29,6 +29,8 @@ TABLES: dict[str, dict[str, str]] = {
         "math": "vervet.tasks.math:CompetitionMath",
         "mbpp": "vervet.tasks.mbpp:Mbpp",
         "reasoning-gym": "vervet.tasks.reasoning_gym:ReasoningGym",
+        "prompt": "vervet.tasks.prompt:OnePrompt",
+        "swebench-lite": "vervet.tasks.swebench_lite:SWEBenchLite",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
@@ -59,16 +61,18 @@ TABLES: dict[str, dict[str, str]] = {
         "lean": "vervet.verifiers.lean:Lean",
         "rocq": "vervet.verifiers.rocq:Rocq",
         "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
+        "swebench": "vervet.verifiers.swebench:SWEBench",
     },
     "policies": {
         "fixed": "vervet.policies.fixed:Fixed",
         "first-pass": "vervet.policies.m_passes:FirstPass",
+        "solve": "vervet.policies.solve:Solve",
         "m-passes": "vervet.policies.m_passes:MPasses",
         "adaptive": "vervet.policies.adaptive:Adaptive",
         "adaptive-consistency": "vervet.policies.votes:AdaptiveConsistencyPolicy",
         "early-stopping": "vervet.policies.votes:EarlyStoppingPolicy",
     },
-    "executors": {"local": "vervet.executors.local:Local"},
+    "executors": {"local": "vervet.executors.local:Local", "ray": "vervet.executors.ray:Ray"},
     "scorers": {
         "judge": "vervet.scorers.judge:Judge",
         "served": "vervet.scorers.served:Served",

@@ -220,6 +220,8 @@ class Verifier(Protocol):
     #   def connect(self, open_sampler) -> None: called once before all else with a function (model, base URLs) -> Sampler
     #   def stubs(self, problem) -> Mapping: name -> an answer that is wrong whatever the problem, for `vervet audit`
     #   def without_tests(self, problem) -> Problem | None: the problem with nothing left to decide by
+    #   reaches_out: frozenset of settings that name programs, files or addresses. A certificate or a request cannot bring
+    #       them; of a class that does not say, it can bring no setting at all
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is
 
 from vervet.api.audit import Audit, aaudit, audit
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
+from vervet.api.certificates import Replayed, replay
 from vervet.api.costing import Rates, cost, exchange
 from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
@@ -21,6 +22,7 @@ from vervet.api.runs import Verified, aresume, arun, averify, resume, run, sampl
 from vervet.api.scoring import Scored, ascore, score
 from vervet.api.selecting import select
 from vervet.api.several import arun_all, run_all
+from vervet.api.solving import Hunt, Solved, asolve, solve
 from vervet.api.statistics import compare, coverage, family, fit, forecast, plan, sources, verifier_noise
 from vervet.api.transfer import Exported, export, import_samples
 from vervet.ledger.formats import Imported
@@ -29,10 +31,13 @@ __all__ = [
     "Audit",
     "DryRun",
     "Exported",
+    "Hunt",
     "Imported",
     "Rates",
+    "Replayed",
     "Run",
     "Scored",
+    "Solved",
     "Verified",
     "Watch",
     "aaudit",
@@ -40,6 +45,7 @@ __all__ = [
     "arun",
     "arun_all",
     "ascore",
+    "asolve",
     "audit",
     "averify",
     "check_ledger",
@@ -59,6 +65,7 @@ __all__ = [
     "open_run",
     "plan",
     "probe",
+    "replay",
     "report",
     "reproduce_paper",
     "resume",
@@ -68,6 +75,7 @@ __all__ = [
     "score",
     "select",
     "show_task",
+    "solve",
     "sources",
     "verifier_noise",
     "verify",

@@ -234,10 +234,19 @@ class Finished(Run):
 
     verified = 0
     drawn = 0
+    cancelled = 0
+    # requests that were cut short because another one's sample passed
 
 
 async def go(
-    parts: Parts, watch: Watch, *, draw: bool, judge: bool, siblings: Sequence[Path] = (), share: int = 1
+    parts: Parts,
+    watch: Watch,
+    *,
+    draw: bool,
+    judge: bool,
+    siblings: Sequence[Path] = (),
+    share: int = 1,
+    until_pass: bool = False,
 ) -> Finished:
     """Open or make the ledger, run the engine over it, close everything.
 
@@ -266,6 +275,7 @@ async def go(
             judging=None,
             progress=progress,
             stop=stop,
+            until_pass=until_pass,
         )
         closing: list[Sampler | Executor] = []
         try:
@@ -310,6 +320,7 @@ def _finished(parts: Parts, engine: Engine) -> Finished:
     _diary(parts.folder, f"{reason}: {progress.stored} samples drawn, {progress.verified} answers verified")
     done = Finished(parts.folder)
     done.seconds, done.verified, done.drawn = progress.seconds, progress.verified, progress.stored
+    done.cancelled = engine.cancelled
     done.stopped = "interrupted" if reason == "interrupted" else "budget" if engine.undone else "complete"
     done.notices = tuple(progress.notices)
     return done

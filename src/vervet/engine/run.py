@@ -39,6 +39,8 @@ _HEARTBEAT_S = 2.0
 # a crash forgets so much working time at most
 TRIES = 3
 # tries at an UNKNOWN answer in one run
+SOLVED = "solved"
+# why a run that was to end with the first PASS ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,11 @@ class Engine:
     # samples that the policy wanted and that were not stored when it was last asked
     spent: bool = field(init=False, default=False)
     # the budget has no room for the next request
+    until_pass: bool = False
+    # the first PASS ends it all: what is in flight is cancelled, not drained, and what has no verdict stays without
+    _sending: set[asyncio.Task[None]] = field(init=False, default_factory=set)
+    cancelled: int = field(init=False, default=0)
+    # requests that a PASS cut short: paid for, as far as the server had come, and lost
 
     async def run(self) -> None:
         """Until nothing is missing and nothing is pending, or a stop.
@@ -135,7 +142,10 @@ class Engine:
         try:
             await self._draw_all()
             await self._line.close()
-            await judge
+            if self.until_pass:
+                await self._judged_or_solved(judge)
+            else:
+                await judge
         finally:
             for task in (judge, watch, clock):
                 task.cancel()
@@ -143,6 +153,23 @@ class Engine:
             await self._close_books()
         if self._failure is not None:
             raise self._failure
+
+    async def _judged_or_solved(self, judge: asyncio.Task[None]) -> None:
+        """Wait for every verdict, or for the first PASS: other answers' verdicts, which may take minutes, are not awaited."""
+        stopped = asyncio.create_task(self.stop.wait())
+        try:
+            while not judge.done() and self.stop.reason != SOLVED:
+                await asyncio.wait({judge, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                if self.stop.requested and self.stop.reason != SOLVED:
+                    await judge
+        finally:
+            stopped.cancel()
+
+    def _solved(self) -> None:
+        """A PASS is stored: nobody needs what is still under way."""
+        self.stop.request(SOLVED)
+        for task in self._sending:
+            task.cancel()
 
     async def _watch_stop(self) -> None:
         await self.stop.wait()
@@ -279,7 +306,7 @@ class Engine:
         assert self.drawing is not None
         # a request holds its slot until its samples are durable: a crash loses no more than this many
         slots = asyncio.Semaphore(self.drawing.max_in_flight)
-        running: set[asyncio.Task[None]] = set()
+        running = self._sending
         for span in spans:
             if span.problem_id in self._hopeless:
                 continue
@@ -321,7 +348,11 @@ class Engine:
     async def _draw_one(self, request: Request, slots: asyncio.Semaphore) -> None:
         self.progress.in_flight += 1
         try:
-            reply = await self._ask(request)
+            try:
+                reply = await self._ask(request)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
             if reply is not None and reply.completions:
                 await self._store(request, reply)
         except Exception as error:
@@ -441,6 +472,8 @@ class Engine:
                 continue
             self.progress.verified += 1
             self.progress.passed += verdict.outcome is Outcome.PASS
+            if self.until_pass and verdict.outcome is Outcome.PASS:
+                self._solved()
             self.progress.unknown += verdict.outcome is Outcome.UNKNOWN
         self.progress.to_verify -= len(pairs) - len(again)
         await self._line.settle(len(pairs), again)

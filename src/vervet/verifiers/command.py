@@ -42,6 +42,8 @@ class Command:
     name = "command"
     version = "1"
     needs = frozenset({"sandbox"})
+    reaches_out = frozenset({"command"})
+    # settings that are programs, files or addresses: a certificate cannot bring them
 
     def __init__(
         self, *, command: str, sandbox: str = "auto", cpu_s: float = 30.0, wall_s: float = 120.0, memory_mb: int = 1024

@@ -41,6 +41,8 @@ class Judge:
     name = "judge"
     version = "1"
     needs: frozenset[str] = frozenset()
+    reaches_out = frozenset({"model", "base_url"})
+    # settings that are programs, files or addresses: a certificate cannot bring them
 
     def __init__(
         self,
