@@ -29,7 +29,7 @@ env-test:
 	@sh scripts/install dev formats hub local math prices parquet report serve view
 
 env-all: env-test
-	@sh scripts/install browser clients readers
+	@sh scripts/install browser clients readers ray
 	@sh scripts/setup-all
 
 # `vervet run` exits 4 when single verdicts stayed UNKNOWN (an overloaded machine): the curve then shows floor and ceiling.

@@ -45,16 +45,18 @@ def write_samples(path: Path, samples: int, problems: int) -> None:
             out.write(json.dumps(row) + "\n")
 
 
-def measured(*arguments: object) -> tuple[float, float]:
-    """(seconds, peak MB) of one command."""
+def measured(*arguments: object) -> tuple[float, float, float]:
+    """(seconds, processor seconds, peak MB) of one command."""
     started = time.monotonic()
     script = (
         "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(done.returncode)"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss); sys.exit(done.returncode)"
     )
     line = [sys.executable, "-c", script, *VERVET, *map(str, arguments)]
     done = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True)
-    return time.monotonic() - started, int(done.stdout) / 1024
+    cpu, peak = done.stdout.split()
+    return time.monotonic() - started, float(cpu), int(peak) / 1024
 
 
 def main() -> None:
@@ -67,15 +69,22 @@ def main() -> None:
         write_samples(folder / "samples.jsonl", arguments.samples, arguments.problems)
         size = (folder / "samples.jsonl").stat().st_size
         found: dict[str, Any] = {"samples": arguments.samples, "file_mb": round(size / 1e6)}
-        seconds, peak = measured("import", folder / "samples.jsonl", "--out", folder / "run", "--json")
+        seconds, cpu, peak = measured("import", folder / "samples.jsonl", "--out", folder / "run", "--json")
         found |= {
             "import_s": round(seconds, 1),
+            "import_cpu_s": round(cpu, 1),
             "import_peak_mb": round(peak),
             "import_samples_per_s": round(arguments.samples / seconds),
         }
         for kind in ("jsonl", "parquet"):
-            seconds, peak = measured("export", folder / "run", "--format", kind, "-o", folder / f"out.{kind}", "--json")
-            found |= {f"export_{kind}_s": round(seconds, 1), f"export_{kind}_peak_mb": round(peak)}
+            seconds, cpu, peak = measured(
+                "export", folder / "run", "--format", kind, "-o", folder / f"out.{kind}", "--json"
+            )
+            found |= {
+                f"export_{kind}_s": round(seconds, 1),
+                f"export_{kind}_cpu_s": round(cpu, 1),
+                f"export_{kind}_peak_mb": round(peak),
+            }
         found["export_peak_mb"] = max(found["export_jsonl_peak_mb"], found["export_parquet_peak_mb"])
         found["self_peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     finish("transfer", {"limits": LIMITS, **found}, [name for name, limit in LIMITS.items() if found[name] > limit])

@@ -11,6 +11,8 @@ from tests.helpers import write_problems
 from vervet.protocols import SamplerSetup
 from vervet.samplers.fake import Fake
 
+pytestmark = pytest.mark.slow
+
 RUNS, PROBLEMS, N, K = 60, 40, 24, 12
 A, B = 0.6, 2.5
 

@@ -254,11 +254,13 @@ SAID = {
 
 
 def test_every_setting_can_come_from_the_environment_and_is_kept_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All but greedy (it contradicts temperature), sandbox (this verifier runs no code) and base_url (this is no server)."""
+    """All but greedy (it contradicts temperature), sandbox (this verifier runs no code), base_url (this is no server) and
+    ray_address (there is no cluster)."""
     assert set(SAID) == set(Settings.model_fields) - {
         "greedy",
         "sandbox",
         "base_url",
+        "ray_address",
         "task_options",
         "model_options",
         "verifier_options",

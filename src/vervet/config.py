@@ -59,6 +59,8 @@ class Settings(BaseModel):
     verifier: str | None = None
     sandbox: str | None = None
     executor: str | None = None
+    ray_address: str | None = None
+    # of the cluster, for the executor ray
     durability: Literal["fast", "full"] | None = None
     task_options: Mapping[str, Any] = Field(default_factory=dict)
     # options of the task, -T

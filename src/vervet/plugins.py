@@ -68,7 +68,7 @@ TABLES: dict[str, dict[str, str]] = {
         "adaptive-consistency": "vervet.policies.votes:AdaptiveConsistencyPolicy",
         "early-stopping": "vervet.policies.votes:EarlyStoppingPolicy",
     },
-    "executors": {"local": "vervet.executors.local:Local"},
+    "executors": {"local": "vervet.executors.local:Local", "ray": "vervet.executors.ray:Ray"},
     "scorers": {
         "judge": "vervet.scorers.judge:Judge",
         "served": "vervet.scorers.served:Served",

@@ -123,6 +123,7 @@ def test_a_budget_goes_first_to_unsolved_problems_with_few_samples() -> None:
     assert found.expected_solved == pytest.approx(sum(share.chance for share in found.allocation))
 
 
+@pytest.mark.slow
 def test_expected_solves_of_an_allocation_come_true_on_average() -> None:
     """Power-law difficulties, 40 sets: expected and actual first solves agree within 20 %."""
     rng = np.random.default_rng(0)

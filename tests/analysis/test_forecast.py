@@ -62,6 +62,7 @@ def test_every_method_rises_with_k_and_stays_in_its_interval(method: str) -> Non
         assert 0 <= p.low <= p.coverage <= p.high <= 1
 
 
+@pytest.mark.slow
 def test_the_document_has_a_backtest_for_every_method_and_the_sensitivity() -> None:
     result = forecast(thinned("math-pythia-410m", 100), [50, 1000])
     document = json.loads(json.dumps(result.to_dict()))

@@ -44,6 +44,7 @@ def commands(page: str) -> list[list[str]]:
     return [line.split()[1:] for line in lines if line.startswith("vervet ")]
 
 
+@pytest.mark.slow
 def test_the_pages_commands_work(page: str, package: Path) -> None:
     found = commands(page)
     assert [c[0] for c in found] == ["run", "run", "resume"]
@@ -66,6 +67,7 @@ def test_the_fake_model_solves_the_pages_task(package: Path) -> None:
     assert json.loads(done.stdout)["pass"] == 10
 
 
+@pytest.mark.slow
 def test_the_pages_conformance_tests_pass(package: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{SRC}{os.pathsep}{package}"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_conform.py"]

@@ -38,6 +38,7 @@ def _kill_after(arguments: list[str], seconds: float) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_killed_at_random_moments_every_problem_ends_with_exactly_n(tmp_path: Path) -> None:
     """A run killed 22 times ends as if nothing had happened, and pays again at most what was in flight."""

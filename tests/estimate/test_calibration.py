@@ -30,6 +30,7 @@ RUNS = 100
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("log-uniform 1e-5..1", "half 0.02, half 0.8")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["beta(0.2, 5)", "40 % zeros, else beta(0.5, 3)", *SLOW])
 def test_coverage_intervals(bench, name: str) -> None:
     run = bench.coverage_cell(name, 30, 50, (1, 10, 50))
@@ -58,12 +59,14 @@ def test_fit_intervals(bench, model: str) -> None:
         assert sum(h[label] for h in hits) >= 0.86 * 50
 
 
+@pytest.mark.slow
 def test_forecast_intervals(bench) -> None:
     run = bench.forecast_cell(bench.POWER_TAILS["beta(0.3, 20)"], 100, 50, (1000,))
     hits = [run(np.random.default_rng([5, i])) for i in range(60)]
     assert sum(h["k=1000"] for h in hits) >= 0.87 * 60
 
 
+@pytest.mark.slow
 def test_resuming_gives_the_same_table(bench, tmp_path) -> None:
     state = tmp_path / "state.json"
     whole = bench.calibrate({"forecast"}, 2, 1)

@@ -24,6 +24,7 @@ def test_no_trials_say_nothing(method: object) -> None:
     assert (float(low), float(high)) == (0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_bands_hold_at_every_k_at_once_where_intervals_do_not() -> None:
     """100 sets of 60 problems: bands hold in 88 % and more, single intervals in fewer (a multiple-comparison control).
 

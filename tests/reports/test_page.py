@@ -143,6 +143,7 @@ def test_run_facts_name_what_made_the_samples(folder: Path, tmp_path: Path) -> N
         assert fact in words
 
 
+@pytest.mark.slow
 def test_a_thousand_problems_and_six_runs_stay_small() -> None:
     many = [counts([100] * 1000, [(i * j) % 101 for i in range(1000)], source=f"{j}.csv") for j in range(1, 7)]
     assert len(render([Subject(c) for c in many])) < 3_000_000

@@ -171,6 +171,7 @@ def test_the_context_grows_with_the_prompt(model, loop):
         loop.run_until_complete(fresh.aclose())
 
 
+@pytest.mark.slow
 def test_a_small_context_splits_a_request(model, loop):
     small = Local("smollm2-135m", SamplerSetup(), context=512, threads=1)
     try:

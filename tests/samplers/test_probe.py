@@ -54,6 +54,7 @@ def test_what_it_finds(habits: dict[str, Any], expected: dict[str, Any], form: s
         assert seen["server"] == server.url
 
 
+@pytest.mark.slow
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     with Server(answer=chaos) as a, Server(answer=chaos, cache=True) as b:
         assert execute(["probe", "openai/m", "--base-url", a.url]) == 0

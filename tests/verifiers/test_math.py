@@ -119,6 +119,7 @@ def test_an_answer_that_cannot_be_read_in_time_is_fail_and_the_next_is_judged():
     assert second.outcome is Outcome.PASS
 
 
+@pytest.mark.slow
 def test_ten_thousand_samples_cost_their_distinct_answers():
     """A pair goes to a worker once, however often and at whatever moment it is asked for."""
 

@@ -66,7 +66,8 @@ def drawing_of(
 def _known_price(parts: Parts) -> Price | None:
     """The price of a run that goes on from its folder alone. Raises: UserError for a cap on money where none is known."""
     provider, name = plugins.split_model(parts.config.model)
-    sampler = build_sampler(provider, name, parts.options, SamplerSetup(base_urls=parts.options.base_url or ()))
+    setup = SamplerSetup(history=History, base_urls=parts.options.base_url or ())
+    sampler = build_sampler(provider, name, parts.options, setup)
     return price_of(provider, name, parts.options, sampler)
 
 

@@ -27,6 +27,8 @@ IMPORTED = "imported"
 # stands for the model, the verifier, and where it is not known the task, of samples that were made elsewhere
 _LOCATION_OPTIONS = ("path", "train", "examples")
 # task options that say where data is; what the data is, its fingerprint says
+_HERE = ("executor", "ray_address")
+# settings of this machine and this user: a run folder from somebody else must not send work anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ def told(folder: Path, given: Settings) -> Settings:
         raise UserError(f"{folder} was sampled with --policy {said['policy']}: give it again, it is code of yours")
     params = {k: v for k, v in dataclasses.asdict(config.params).items() if k != "extra"}
     said = params | {"prompt_form": config.prompt_form, "model_options": config.model_options} | said
+    for name in _HERE:
+        said.pop(name, None)
     if given.verifier is not None or given.verifier_options:
         said.pop("verifier_options", None)
     if given.limit is not None or given.problems is not None:
@@ -330,9 +334,13 @@ def build_verifier(spec: VerifierSpec) -> Verifier:
 
 
 def build_executor(given: Settings) -> Executor:
-    """Where verification runs, as the settings name it. Raises: UnknownName."""
-    target = plugins.resolve("executors", given.executor or "local", dotted=True)
-    executor: Executor = target(build_verifier)
+    """Where verification runs, as the settings name it. Raises: UnknownName, BadOption, and what a cluster has to say."""
+    name = given.executor or "local"
+    target = plugins.resolve("executors", name, dotted=True)
+    options = {"address": given.ray_address} if given.ray_address is not None else {}
+    if options and "address" not in plugins.parameters(target):
+        raise BadOption(f"--ray-address {given.ray_address}: the executor {name} has no cluster; say --executor ray")
+    executor: Executor = plugins.build(target, f"executor {name!r}", build_verifier, options=options)
     return executor
 
 

@@ -147,7 +147,15 @@ Set = Annotated[
     ),
 ]
 Executor = Annotated[
-    str | None, typer.Option("--executor", help="Where answers are verified: local.", rich_help_panel=_WORK)
+    str | None, typer.Option("--executor", help="Where answers are verified: local or ray.", rich_help_panel=_WORK)
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        help="The cluster of --executor ray: HOST:PORT, auto (this machine's, the default) or local (of this process's own).",
+        rich_help_panel=_WORK,
+    ),
 ]
 
 
@@ -191,6 +199,7 @@ def run(
     verifier_option: VerifierOptions = None,
     sandbox: Sandbox = None,
     executor: Executor = None,
+    ray_address: RayAddress = None,
     durability: Durability = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -254,6 +263,8 @@ def resume(
     base_url: BaseUrl = None,
     max_in_flight: MaxInFlight = None,
     sandbox: Sandbox = None,
+    executor: Executor = None,
+    ray_address: RayAddress = None,
     durability: Durability = None,
     as_json: AsJson = False,
     verbose: Verbose = False,

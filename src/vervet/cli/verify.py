@@ -9,7 +9,7 @@ import typer
 
 from vervet.cli import output
 from vervet.cli.output import AsJson, Verbose
-from vervet.cli.run import VerifierOptions
+from vervet.cli.run import Executor, RayAddress, VerifierOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +21,8 @@ def verify(
     verifier: Annotated[str | None, typer.Option("--verifier", help="Default: the run's own.")] = None,
     verifier_option: VerifierOptions = None,
     sandbox: Annotated[str | None, typer.Option("--sandbox", help="auto, namespaces, docker[:IMAGE] or none.")] = None,
+    executor: Executor = None,
+    ray_address: RayAddress = None,
     durability: Annotated[str | None, typer.Option("--durability", help="fast or full.")] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -36,6 +38,8 @@ def verify(
             verifier=verifier,
             verifier_options=parse_options(verifier_option or [], "-V"),
             sandbox=sandbox,
+            executor=executor,
+            ray_address=ray_address,
             durability=durability,
             watch=display.watch,
         )

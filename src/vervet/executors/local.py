@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 
-from vervet.errors import MissingPart
+from vervet.executors._verifiers import Verifiers
 from vervet.protocols import Verifier
-from vervet.records import Job, JobResult, Outcome, Reason, Strength, Verdict, VerifierSpec
+from vervet.records import Job, JobResult, VerifierSpec
 
 
 class Local:
     """Runs up to `jobs_at_once` jobs concurrently; a verifier does its own parallel work inside a job."""
 
     def __init__(self, build: Callable[[VerifierSpec], Verifier], *, jobs_at_once: int = 4) -> None:
-        self._build = build
         self._at_once = jobs_at_once
-        self._verifiers: dict[str, Verifier] = {}
+        self._verifiers = Verifiers(build)
 
     async def run(self, jobs: AsyncIterable[Job]) -> AsyncIterator[JobResult]:
         """Results as they come; a verifier that raises gives UNKNOWN, with the error in the log."""
@@ -38,8 +37,8 @@ class Local:
 
         async def one(job: Job) -> None:
             try:
-                result: JobResult | Exception = JobResult(job, await self._verify(job))
-            except Exception as error:  # the verifier could not be built
+                result: JobResult | Exception = JobResult(job, await self._verifiers.verify(job))
+            except Exception as error:  # the verifier could not be built, or a part of this machine is missing
                 result = error
             await results.put(result)
             slots.release()
@@ -60,36 +59,5 @@ class Local:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _verify(self, job: Job) -> tuple[Verdict, ...]:
-        verifier = self._verifier(job.verifier)
-        try:
-            verdicts = tuple(await verifier.verify(job.problem, job.answers))
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # nobody cancelled this job: the verifier lost a task of its own
-            return _unknown(job, repr(error))
-        except MissingPart:
-            # about this machine, not about these answers: the run stops with one line, and the answers stay pending
-            raise
-        except Exception as error:
-            return _unknown(job, f"{type(error).__name__}: {error}")
-        if len(verdicts) != len(job.answers):
-            return _unknown(job, f"{verifier.name} gave {len(verdicts)} verdicts for {len(job.answers)} answers")
-        return verdicts
-
-    def _verifier(self, spec: VerifierSpec) -> Verifier:
-        key = repr((spec.name, sorted(spec.settings.items())))
-        if key not in self._verifiers:
-            self._verifiers[key] = self._build(spec)
-        return self._verifiers[key]
-
     async def aclose(self) -> None:
-        for verifier in self._verifiers.values():
-            await verifier.aclose()
-        self._verifiers.clear()
-
-
-def _unknown(job: Job, log: str) -> tuple[Verdict, ...]:
-    return (Verdict(Outcome.UNKNOWN, Reason.VERIFIER, Strength.EXACT, log=log[:2000]),) * len(job.answers)
+        await self._verifiers.aclose()

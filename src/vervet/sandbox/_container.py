@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from vervet.errors import MissingPart
+from vervet.errors import BadOption, MissingPart
 from vervet.sandbox import inside
 from vervet.sandbox.inside import wire
 
@@ -218,8 +218,16 @@ def interpreter() -> list[str]:
 
 
 def slots_by_default() -> int:
-    """The number of processors this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Processors that verification may keep busy: all that this process may use, or fewer, as VERVET_CPUS says.
+
+    Raises: BadOption.
+    """
+    mine, said = len(os.sched_getaffinity(0)), os.environ.get("VERVET_CPUS", "")
+    if not said:
+        return mine
+    if not said.isdigit() or int(said) < 1:
+        raise BadOption(f"VERVET_CPUS={said!r}: should be a whole number, at least 1")
+    return min(mine, int(said))
 
 
 class Slot(Protocol):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vervet.records import Outcome, Reason
+from vervet.sandbox._container import slots_by_default
 
 _WORKER = Path(__file__).with_name("_math_worker.py")
 _WALL_FACTOR, _WALL_GRACE_S = 8, 30.0
@@ -36,7 +36,7 @@ class Workers:
     def __init__(self, cpu_s: float, memory_mb: int, count: int | None) -> None:
         self._cpu_s, self._memory_mb = cpu_s, memory_mb
         self._wall_s = _WALL_FACTOR * cpu_s + _WALL_GRACE_S
-        self._slots = asyncio.Semaphore(count or max(1, len(os.sched_getaffinity(0))))
+        self._slots = asyncio.Semaphore(count or slots_by_default())
         self._idle: list[asyncio.subprocess.Process] = []
         self._all: set[asyncio.subprocess.Process] = set()
 

@@ -17,7 +17,6 @@ A prover that died, was starved, or does not know the problem's own header is UN
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from vervet.errors import BadOption
 from vervet.protocols import Limits
 from vervet.records import Outcome, Problem, Reason, Strength, Verdict
 from vervet.sandbox import resolve
+from vervet.sandbox._container import slots_by_default
 from vervet.verifiers import _fields, _lean_drivers, _lean_text
 from vervet.verifiers._lean_drivers import Driver, Report
 from vervet.verifiers._lean_text import Statement
@@ -70,7 +70,7 @@ class Lean:
             raise BadOption("memory_mb is at least 256, processes at least 1")
         self._ways, self._kind = ways, sandbox
         self._limits = Limits(cpu_s=float(cpu_s), wall_s=float(wall_s), memory_mb=int(memory_mb))
-        self._processes = processes or len(os.sched_getaffinity(0))
+        self._processes = processes or slots_by_default()
         self._driver: Driver | None = None
         self._loads: dict[str, asyncio.Task[Verdict | None]] = {}
         self._statements: dict[str, Statement] = {}

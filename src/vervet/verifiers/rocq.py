@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -32,6 +31,7 @@ from vervet.errors import BadOption, MissingPart
 from vervet.protocols import Limits
 from vervet.records import Outcome, Problem, Reason, Strength, Verdict
 from vervet.sandbox import resolve
+from vervet.sandbox._container import slots_by_default
 from vervet.verifiers import _fields, _rocq_text
 from vervet.verifiers._prover import OUTCOMES, Stopped
 from vervet.verifiers._rocq_text import Statement
@@ -100,7 +100,7 @@ class Rocq:
             raise BadOption("processes is at least 1")
         self._program, self._kind = coqtop, sandbox
         self._limits = Limits(cpu_s=float(cpu_s), wall_s=float(wall_s), memory_mb=int(memory_mb))
-        self._permits = asyncio.Semaphore(processes or len(os.sched_getaffinity(0)))
+        self._permits = asyncio.Semaphore(processes or slots_by_default())
         self._free: list[_Prover] = []
         self._all: set[_Prover] = set()
         self._statements: dict[str, Statement] = {}
