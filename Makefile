@@ -26,7 +26,7 @@ env-demo:
 	@sh scripts/install local report view parquet
 
 env-test:
-	@sh scripts/install dev formats hub local math prices parquet report view
+	@sh scripts/install dev formats hub local math prices parquet reasoning-gym report view
 
 env-all: env-test
 	@sh scripts/install browser readers ray

@@ -19,13 +19,24 @@ from vervet.protocols import Task
 from vervet.records import PromptForm, Recipe, prompt_to_json
 from vervet.version import __version__
 
-_EXTRAS = {"docker": "docker", "hf": "torch", "local": "xllamacpp", "parquet": "pyarrow", "report": "jinja2"}
+_EXTRAS = {
+    "docker": "docker",
+    "hf": "torch",
+    "local": "xllamacpp",
+    "parquet": "pyarrow",
+    "reasoning-gym": "reasoning_gym",
+    "report": "jinja2",
+}
 """Extra -> a package that it installs."""
 
 
 def list_tasks() -> list[dict[str, str]]:
     """Name and summary of every task."""
-    return [{"name": name, "summary": _summary("tasks", name)} for name in plugins.names("tasks")]
+    rows = []
+    for name in plugins.names("tasks"):
+        family = getattr(plugins.resolve("tasks", name), "member_option", None) is not None
+        rows.append({"name": f"{name}/NAME" if family else name, "summary": _summary("tasks", name)})
+    return rows
 
 
 def list_models() -> list[dict[str, str]]:
@@ -49,8 +60,9 @@ def _summary(shelf: str, name: str) -> str:
 
 def show_task(name: str, form: str = "chat", options: dict[str, str] | None = None) -> dict[str, Any]:
     """A task's facts, options and first rendered prompt: vervet.task/1. Raises: UserError."""
-    target = plugins.resolve("tasks", name, dotted=True)
-    task: Task = plugins.build(target, f"task {name!r}", options=options or {})
+    known, member = plugins.member("tasks", name)
+    target = plugins.resolve("tasks", known, dotted=True)
+    task: Task = plugins.build(target, f"task {name!r}", options={**(options or {}), **member})
     prompt_form: PromptForm = "completion" if form == "completion" else "chat"
     with boundary(f"task {name!r}"):
         problems, source = task.problems(), task.source()
@@ -59,7 +71,7 @@ def show_task(name: str, form: str = "chat", options: dict[str, str] | None = No
     return {
         "schema": "vervet.task/1",
         "name": name,
-        "summary": _summary("tasks", name) if name in plugins.names("tasks") else "",
+        "summary": _summary("tasks", known) if known in plugins.names("tasks") else "",
         "problems": len(problems),
         "verifier": task.verifier.name,
         "data": f"{source.id} {source.revision}".strip(),
