@@ -324,8 +324,8 @@ def _connect(path: Path, *, writer: bool, durability: Durability) -> sqlite3.Con
     # autocommit: transactions are ours. The writer's connection moves to the thread that commits.
     # A folder that cannot be written cannot hold the log's index either: then the file itself is all there is.
     frozen = not writer and not os.access(path.parent, os.W_OK)
-    target = str(path) if writer else f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
-    connection = sqlite3.connect(target, isolation_level=None, check_same_thread=False, uri=not writer, timeout=30)
+    target = f"{path.resolve().as_uri()}?mode={'rwc' if writer else 'ro'}{'&immutable=1' if frozen else ''}"
+    connection = sqlite3.connect(target, isolation_level=None, check_same_thread=False, uri=True, timeout=30)
     # the operating system caches the file too: 64 MB here were no faster than 16
     connection.execute(f"PRAGMA cache_size = {-16384 if writer else -8192}")
     if writer:
