@@ -10,7 +10,7 @@ twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is
 
 from vervet.api.agreeing import audit_run
 from vervet.api.audit import Audit, aaudit, audit
-from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
+from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, merge_ledgers, show_task
 from vervet.api.certificates import Replayed, replay
 from vervet.api.costing import Rates, cost, exchange
 from vervet.api.dry import DryRun, dry_run
@@ -64,6 +64,7 @@ __all__ = [
     "import_samples",
     "list_models",
     "list_tasks",
+    "merge_ledgers",
     "open_run",
     "plan",
     "probe",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import platform
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from vervet import plugins
-from vervet.errors import MissingPart, VervetError, boundary
+from vervet.errors import BadOption, MissingPart, VervetError, boundary
 from vervet.ledger import Ledger
 from vervet.ledger.check import check
+from vervet.ledger.merge import Merged, merge
+from vervet.ledger.store import Durability
 from vervet.protocols import Task
 from vervet.records import PromptForm, Recipe, prompt_to_json
 from vervet.version import __version__
@@ -85,6 +88,23 @@ def check_ledger(folder: Path | str) -> dict[str, Any]:
     with Ledger.open(Path(folder)) as ledger:
         checked, faults = check(ledger)
     return {"schema": "vervet.ledger-check/1", "run": str(folder), "checked": checked, "faults": faults}
+
+
+def merge_ledgers(
+    shards: Sequence[Path | str],
+    out: Path | str,
+    *,
+    durability: str = "fast",
+    progress: Callable[[str], None] | None = None,
+) -> Merged:
+    """Put shards of one run together, everything by its key: see `vervet.ledger.merge`.
+
+    Args: progress: gets a line a shard.  Raises: BadOption, RunMismatch, BadData, CheckFailed.
+    """
+    if durability not in ("fast", "full"):
+        raise BadOption(f"--durability {durability!r}: should be 'fast' or 'full'")
+    level: Durability = "full" if durability == "full" else "fast"
+    return merge([Path(shard) for shard in shards], Path(out), durability=level, progress=progress)
 
 
 def _engine() -> dict[str, Any]:
