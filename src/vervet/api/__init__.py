@@ -14,6 +14,7 @@ from vervet.api.certificates import Replayed, replay
 from vervet.api.costing import Rates, cost, exchange
 from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
+from vervet.api.gates import PassRateTooLow, assert_pass_rate, gate
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
 from vervet.api.reporting import report
@@ -33,6 +34,7 @@ __all__ = [
     "Exported",
     "Hunt",
     "Imported",
+    "PassRateTooLow",
     "Rates",
     "Replayed",
     "Run",
@@ -46,6 +48,7 @@ __all__ = [
     "arun_all",
     "ascore",
     "asolve",
+    "assert_pass_rate",
     "audit",
     "averify",
     "check_ledger",
@@ -59,6 +62,7 @@ __all__ = [
     "family",
     "fit",
     "forecast",
+    "gate",
     "import_samples",
     "list_models",
     "list_tasks",
