@@ -8,6 +8,7 @@
 twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is drawn again.
 """
 
+from vervet.api.agreeing import audit_run
 from vervet.api.audit import Audit, aaudit, audit
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, merge_ledgers, show_task
 from vervet.api.certificates import Replayed, replay
@@ -50,6 +51,7 @@ __all__ = [
     "asolve",
     "assert_pass_rate",
     "audit",
+    "audit_run",
     "averify",
     "check_ledger",
     "compare",
