@@ -12,6 +12,7 @@ from vervet.api.agreeing import audit_run
 from vervet.api.audit import Audit, aaudit, audit
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, merge_ledgers, show_task
 from vervet.api.certificates import Replayed, replay
+from vervet.api.cluster import doctor_of_cluster
 from vervet.api.costing import Rates, cost, exchange
 from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
@@ -58,6 +59,7 @@ __all__ = [
     "cost",
     "coverage",
     "doctor",
+    "doctor_of_cluster",
     "dry_run",
     "exchange",
     "export",
