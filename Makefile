@@ -26,10 +26,10 @@ env-demo:
 	@sh scripts/install local report view parquet
 
 env-test:
-	@sh scripts/install dev formats hub local math prices parquet report view
+	@sh scripts/install dev formats hub local math prices parquet reasoning-gym report serve view
 
 env-all: env-test
-	@sh scripts/install browser readers ray
+	@sh scripts/install browser clients readers ray
 	@sh scripts/setup-all
 
 # `vervet run` exits 4 when single verdicts stayed UNKNOWN (an overloaded machine): the curve then shows floor and ceiling.

@@ -28,8 +28,14 @@ REQUIRE_PARTS = os.environ.get("VERVET_REQUIRE_PARTS") == "1"
 KEPT = {"VERVET_CACHE", "VERVET_SHARED_DATA", "VERVET_REQUIRE_PARTS"}
 # Long enough for a process that was told to end, short enough to notice one that was not.
 GRACE_S = 3.0
-# Started once, by the standard library or tests/podman.py, and kept until the interpreter ends.
-HELPERS = ("multiprocessing.resource_tracker", "multiprocessing.forkserver", " system service --time=0 unix:")
+# Started once, by the standard library or tests/podman.py, and kept until the interpreter ends; the last is podman's watch
+# over a command that was run in a container, which stays for minutes after both are gone.
+HELPERS = (
+    "multiprocessing.resource_tracker",
+    "multiprocessing.forkserver",
+    " system service --time=0 unix:",
+    " --exec-process-spec /tmp/vervet-engine-",
+)
 
 _home: Path | None = None
 

@@ -6,10 +6,12 @@ Started once a session and ended with it; nothing is pulled and nothing of the u
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,5 +73,11 @@ def start() -> None:
 def _end(service: subprocess.Popen[bytes], folder: Path) -> None:
     service.terminate()
     service.wait()
+    for path in Path("/proc/self/task").glob("*/children"):
+        # what podman leaves to watch over commands in containers that are gone; orphans come to us
+        for pid in path.read_text().split():
+            with contextlib.suppress(OSError):
+                if str(folder).encode() in Path("/proc", pid, "cmdline").read_bytes():
+                    os.killpg(int(pid), signal.SIGKILL)  # each has a child that waits
     subprocess.run(["umount", "-l", folder / "root" / "overlay"], capture_output=True, check=False)
     shutil.rmtree(folder, ignore_errors=True)

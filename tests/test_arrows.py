@@ -36,7 +36,7 @@ LEVELS = {
     for room in rooms.split()
 }
 SHELVES = {"tasks", "samplers", "verifiers", "sandbox", "scorers", "selectors", "policies", "executors"}
-EXTRA = {("cli", "viewer"), ("records", "errors"), ("verifiers", "sandbox"), ("reports", "analysis")}
+EXTRA = {("cli", "viewer"), ("cli", "serve"), ("records", "errors"), ("verifiers", "sandbox"), ("reports", "analysis")}
 FORBIDDEN = {
     # The engine receives objects that satisfy the protocols; it never picks or builds one.
     "engine": SHELVES | {"plugins"},

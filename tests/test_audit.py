@@ -8,6 +8,7 @@ import json
 import pytest
 
 from tests.helpers import write_problems
+from tests.tasks.test_mbpp_and_plus import ROW as MBPP
 from vervet import api
 from vervet.cli.main import execute
 from vervet.records import DataSource, Message, Outcome, Params, Problem, Reason, Strength, Verdict, VerifierSpec
@@ -135,3 +136,48 @@ def test_every_stub_fails_on_python_tests_and_no_tests_are_unknown(tmp_path):
     assert found.holds, found.to_dict()
     assert found.no_tests == "UNKNOWN"
     assert found.margin > 2
+
+
+def test_a_run_is_audited_by_a_task_with_better_tests_and_by_a_second_verifier(tmp_path, capsys):
+    """Of two problems with the same ids one has another answer: whatever the run accepted there is wrong."""
+    rows = [{"id": f"p{i}", "prompt": f"{i}?", "answer": f"{i}"} for i in range(4)]
+    better = [{**row, "answer": "99"} if row["id"] == "p2" else row for row in rows]
+    for name, content in (("weak", rows), ("strong", better), ("other", [{**rows[0], "id": "x"}])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
+    run = tmp_path / "run"
+    api.run(tmp_path / "weak.jsonl", model="fake/p=0.5", n=20, out=run, seed=1).close()
+    found = api.audit_run(run, stronger_task=str(tmp_path / "strong.jsonl"))
+    with api.open_run(run) as opened:
+        counts = opened.counts()
+    slipped = counts.c[list(counts.problem_ids).index("p2")]
+    assert (found.false_positive.hits, found.false_negative.hits) == (slipped, 0)
+    assert (found.samples, found.problems_accepting) == (80, ("p2",))
+    assert found.points[-1].coverage == 1
+    assert found.points[-1].stronger == found.ceiling == 0.75
+
+    api.verify(run, verifier="number")
+    assert execute(["audit", str(run), "--stronger", "number", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "vervet.agreement/1"
+    assert document["false_positive"]["rate"] == 0
+    assert execute(["audit", str(run), "--stronger-task", str(tmp_path / "strong.jsonl")]) == 0
+    assert "on 1 problems: p2" in capsys.readouterr().out
+    for wrong in (
+        ["--stronger", "exact"],
+        ["--stronger", "math"],
+        ["--stronger-task", str(tmp_path / "other.jsonl")],
+        ["--stronger", "number", "--stronger-task", "x"],
+    ):
+        assert execute(["audit", str(run), *wrong]) == 1
+
+
+def test_every_small_file_task_holds(tmp_path):
+    """From rows as on the hub to verdicts: what a change of prompt, extraction or verifier would break."""
+    question = {"question": "2 + 3?", "answer": "It is 5.\n#### 5"}
+    mathematics = {"problem": "P?", "level": "Level 1", "type": "Algebra", "solution": r"So $\boxed{\frac{1}{2}}$."}
+    for task, row in {"gsm8k": question, "math": mathematics, "mbpp": MBPP}.items():
+        path = tmp_path / f"{task}.jsonl"
+        path.write_text(json.dumps(row) + "\n")
+        found = api.audit(task, task_options={"path": str(path)}, repeats=1)
+        assert found.holds, found.to_dict()
+        assert found.references_passed == 1

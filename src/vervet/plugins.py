@@ -28,7 +28,9 @@ TABLES: dict[str, dict[str, str]] = {
         "jsonl": "vervet.tasks.jsonl:Jsonl",
         "math": "vervet.tasks.math:CompetitionMath",
         "mbpp": "vervet.tasks.mbpp:Mbpp",
+        "reasoning-gym": "vervet.tasks.reasoning_gym:ReasoningGym",
         "prompt": "vervet.tasks.prompt:OnePrompt",
+        "swebench-lite": "vervet.tasks.swebench_lite:SWEBenchLite",
     },
     "samplers": {
         "openai": "vervet.samplers.openai:OpenAI",
@@ -54,10 +56,12 @@ TABLES: dict[str, dict[str, str]] = {
         "math": "vervet.verifiers.math:Math",
         "number": "vervet.verifiers.number:Number",
         "python_tests": "vervet.verifiers.python_tests:PythonTests",
+        "reasoning_gym": "vervet.verifiers.reasoning_gym:ReasoningGym",
         "regex": "vervet.verifiers.regex:Regex",
         "lean": "vervet.verifiers.lean:Lean",
         "rocq": "vervet.verifiers.rocq:Rocq",
         "stdio_tests": "vervet.verifiers.stdio_tests:StdioTests",
+        "swebench": "vervet.verifiers.swebench:SWEBench",
     },
     "policies": {
         "fixed": "vervet.policies.fixed:Fixed",
@@ -106,6 +110,17 @@ def resolve(shelf: str, name: str, *, dotted: bool = False) -> type[Any]:
             return _load(shelf, name)
         raise UnknownName(f"unknown {_singular(shelf)} {name!r}{_hint(name, names(shelf))}")
     return _load(shelf, target)
+
+
+def member(shelf: str, name: str) -> tuple[str, dict[str, str]]:
+    """ "reasoning-gym/chain_sum" -> ("reasoning-gym", {"dataset": "chain_sum"}): a family's name, and the option that its
+    class's `member_option` says. Any other name comes back as it is, with no option."""
+    family, sign, tail = name.partition("/")
+    if sign and family in names(shelf):
+        option = getattr(resolve(shelf, family), "member_option", None)
+        if option:
+            return family, {option: tail}
+    return name, {}
 
 
 def _load(shelf: str, target: str) -> type[Any]:

@@ -294,6 +294,11 @@ class Executor(Protocol):
 
     async def aclose(self) -> None: ...
 
+    # optional, where work goes to other machines; still to be had after aclose():
+    #   def facts(self) -> dict: which machine judged how many answers under which isolation; the plain JSON is kept with
+    #       the run
+    #   notices: list[str], one line each that belongs to the run's result: a machine that cannot be used
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

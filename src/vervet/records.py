@@ -280,6 +280,7 @@ class Reason(enum.StrEnum):
     CRASHED = "crashed"  # it died by a signal
     FORBIDDEN = "forbidden"  # it tried what the sandbox does not allow, or forged a result
     REJECTED = "rejected"  # the checker said no
+    NOT_APPLIED = "patch_not_applied"  # a patch that does not fit the code it is for
     # UNKNOWN: statements about us
     SANDBOX = "sandbox_failed"
     STARVED = "starved"  # out of time while others held the processor

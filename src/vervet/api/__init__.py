@@ -8,12 +8,15 @@
 twin (`arun`, ...). A repeat of the same call resumes: nothing that is stored is drawn again.
 """
 
+from vervet.api.agreeing import audit_run
 from vervet.api.audit import Audit, aaudit, audit
-from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, show_task
+from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, merge_ledgers, show_task
 from vervet.api.certificates import Replayed, replay
+from vervet.api.cluster import doctor_of_cluster
 from vervet.api.costing import Rates, cost, exchange
 from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
+from vervet.api.gates import PassRateTooLow, assert_pass_rate, gate
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
 from vervet.api.reporting import report
@@ -33,6 +36,7 @@ __all__ = [
     "Exported",
     "Hunt",
     "Imported",
+    "PassRateTooLow",
     "Rates",
     "Replayed",
     "Run",
@@ -46,22 +50,27 @@ __all__ = [
     "arun_all",
     "ascore",
     "asolve",
+    "assert_pass_rate",
     "audit",
+    "audit_run",
     "averify",
     "check_ledger",
     "compare",
     "cost",
     "coverage",
     "doctor",
+    "doctor_of_cluster",
     "dry_run",
     "exchange",
     "export",
     "family",
     "fit",
     "forecast",
+    "gate",
     "import_samples",
     "list_models",
     "list_tasks",
+    "merge_ledgers",
     "open_run",
     "plan",
     "probe",

@@ -5,24 +5,38 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import platform
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from vervet import plugins
-from vervet.errors import MissingPart, VervetError, boundary
+from vervet.errors import BadOption, MissingPart, VervetError, boundary
 from vervet.ledger import Ledger
 from vervet.ledger.check import check
+from vervet.ledger.merge import Merged, merge
+from vervet.ledger.store import Durability
 from vervet.protocols import Task
 from vervet.records import PromptForm, Recipe, prompt_to_json
 from vervet.version import __version__
 
-_EXTRAS = {"docker": "docker", "hf": "torch", "local": "xllamacpp", "parquet": "pyarrow", "report": "jinja2"}
+_EXTRAS = {
+    "docker": "docker",
+    "hf": "torch",
+    "local": "xllamacpp",
+    "parquet": "pyarrow",
+    "reasoning-gym": "reasoning_gym",
+    "report": "jinja2",
+}
 """Extra -> a package that it installs."""
 
 
 def list_tasks() -> list[dict[str, str]]:
     """Name and summary of every task."""
-    return [{"name": name, "summary": _summary("tasks", name)} for name in plugins.names("tasks")]
+    rows = []
+    for name in plugins.names("tasks"):
+        family = getattr(plugins.resolve("tasks", name), "member_option", None) is not None
+        rows.append({"name": f"{name}/NAME" if family else name, "summary": _summary("tasks", name)})
+    return rows
 
 
 def list_models() -> list[dict[str, str]]:
@@ -46,8 +60,9 @@ def _summary(shelf: str, name: str) -> str:
 
 def show_task(name: str, form: str = "chat", options: dict[str, str] | None = None) -> dict[str, Any]:
     """A task's facts, options and first rendered prompt: vervet.task/1. Raises: UserError."""
-    target = plugins.resolve("tasks", name, dotted=True)
-    task: Task = plugins.build(target, f"task {name!r}", options=options or {})
+    known, member = plugins.member("tasks", name)
+    target = plugins.resolve("tasks", known, dotted=True)
+    task: Task = plugins.build(target, f"task {name!r}", options={**(options or {}), **member})
     prompt_form: PromptForm = "completion" if form == "completion" else "chat"
     with boundary(f"task {name!r}"):
         problems, source = task.problems(), task.source()
@@ -56,7 +71,7 @@ def show_task(name: str, form: str = "chat", options: dict[str, str] | None = No
     return {
         "schema": "vervet.task/1",
         "name": name,
-        "summary": _summary("tasks", name) if name in plugins.names("tasks") else "",
+        "summary": _summary("tasks", known) if known in plugins.names("tasks") else "",
         "problems": len(problems),
         "verifier": task.verifier.name,
         "data": f"{source.id} {source.revision}".strip(),
@@ -73,6 +88,23 @@ def check_ledger(folder: Path | str) -> dict[str, Any]:
     with Ledger.open(Path(folder)) as ledger:
         checked, faults = check(ledger)
     return {"schema": "vervet.ledger-check/1", "run": str(folder), "checked": checked, "faults": faults}
+
+
+def merge_ledgers(
+    shards: Sequence[Path | str],
+    out: Path | str,
+    *,
+    durability: str = "fast",
+    progress: Callable[[str], None] | None = None,
+) -> Merged:
+    """Put shards of one run together, everything by its key: see `vervet.ledger.merge`.
+
+    Args: progress: gets a line a shard.  Raises: BadOption, RunMismatch, BadData, CheckFailed.
+    """
+    if durability not in ("fast", "full"):
+        raise BadOption(f"--durability {durability!r}: should be 'fast' or 'full'")
+    level: Durability = "full" if durability == "full" else "fast"
+    return merge([Path(shard) for shard in shards], Path(out), durability=level, progress=progress)
 
 
 def _engine() -> dict[str, Any]:

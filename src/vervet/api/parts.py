@@ -209,12 +209,12 @@ def _task_class(name: str | Path | type[Any]) -> type[Any]:
     """The class behind a task's name."""
     if isinstance(name, type):
         return name
-    known = "jsonl" if str(name).endswith((".jsonl", ".parquet")) else str(name)
+    known = "jsonl" if str(name).endswith((".jsonl", ".parquet")) else plugins.member("tasks", str(name))[0]
     return plugins.resolve("tasks", known, dotted=True)
 
 
 def _task(name: str | Path | type[Any], options: dict[str, Any]) -> tuple[Task, str]:
-    """The task and its name; a data file as a name becomes the option `path`."""
+    """The task and its name; a data file as a name becomes the option `path`, a family's member the option for it."""
     if isinstance(name, Path):
         name = str(name)
     if not isinstance(name, str):
@@ -223,6 +223,8 @@ def _task(name: str | Path | type[Any], options: dict[str, Any]) -> tuple[Task, 
     if name.endswith((".jsonl", ".parquet")):
         options.setdefault("path", name)
         name = "jsonl"
+    name, member = plugins.member("tasks", name)
+    options.update(member)
     task: Task = plugins.build(plugins.resolve("tasks", name, dotted=True), f"task {name!r}", options=options)
     return task, name
 

@@ -279,15 +279,16 @@ async def go(
         )
         closing: list[Sampler | Executor] = []
         try:
+            if judge:
+                # first: a cluster that is not there is said before anything is bought
+                executor = build_executor(parts.options)
+                closing.append(executor)
+                engine.judging = Judging(executor, parts.verifier, key, {p.id: p for p in parts.problems})
             if draw:
                 lose_abandoned(ledger)
                 engine.drawing = drawing_of(parts, ledger, watch, progress, siblings, share)
                 closing.append(engine.drawing.sampler)
                 await probe_once(parts, ledger, engine.drawing, key)
-            if judge:
-                executor = build_executor(parts.options)
-                closing.append(executor)
-                engine.judging = Judging(executor, parts.verifier, key, {p.id: p for p in parts.problems})
             await _watched(engine, parts, watch)
         finally:
             if engine.drawing is not None and engine.drawing.purse is not None:
@@ -295,6 +296,8 @@ async def go(
                     await engine.drawing.purse.flush()
             for part in closing:
                 await part.aclose()
+            if engine.judging is not None:
+                _note_nodes(ledger, engine.judging.executor, progress)
     return _finished(parts, engine)
 
 
@@ -324,6 +327,16 @@ def _finished(parts: Parts, engine: Engine) -> Finished:
     done.stopped = "interrupted" if reason == "interrupted" else "budget" if engine.undone else "complete"
     done.notices = tuple(progress.notices)
     return done
+
+
+def _note_nodes(ledger: Ledger, executor: Executor, progress: Progress) -> None:
+    """Where answers were judged and under which isolation, for an executor that has other machines."""
+    facts = getattr(executor, "facts", None)
+    if facts is None:
+        return
+    progress.notices += executor.notices  # type: ignore[attr-defined]  # comes with `facts`
+    with contextlib.suppress(StorageError):
+        ledger.log_event("nodes", facts())
 
 
 def _note_time(ledger: Ledger, progress: Progress) -> None:

@@ -29,12 +29,41 @@ def audit(
     solutions: Annotated[
         int, typer.Option("--solutions", help="Right and wrong answers of the data set a problem.")
     ] = 5,
+    stronger: Annotated[
+        str | None,
+        typer.Option(
+            "--stronger", help="TASK is a run: its verdicts against those of this verifier, which judged it too."
+        ),
+    ] = None,
+    stronger_task: Annotated[
+        str | None,
+        typer.Option(
+            "--stronger-task", help="TASK is a run: against this task's tests (-T is its), run on its answers."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Audit a task's verifier: references must PASS, stubs must FAIL, repeats must agree. Exit code 5 where they do not."""
+    """Audit a task's verifier: references must PASS, stubs must FAIL, repeats must agree. Exit code 5 where they do not.
+
+    With a run's folder instead of a task, and --stronger or --stronger-task: how often the run's verifier accepts what is
+    wrong and refuses what is right, and what that does to coverage.
+    """
     from vervet import api
     from vervet.cli.run import _list
     from vervet.plugins import parse_options
+
+    if stronger is not None or stronger_task is not None:
+        agreed = api.audit_run(
+            task,
+            stronger=stronger,
+            stronger_task=stronger_task,
+            task_options=parse_options(task_option or [], "-T"),
+            verifier=verifier,
+            verifier_options=parse_options(verifier_option or [], "-V"),
+            sandbox=sandbox,
+        )
+        output.document(agreed.to_dict()) if as_json else _print_agreement(agreed)
+        return 0
 
     found = api.audit(
         task,
@@ -80,6 +109,37 @@ def _print(found: dict[str, Any]) -> None:
     for line in [*(f"flaky: {name}" for name in found["flaky"]), *found["warnings"]]:
         output.say(output.printable(line))
     output.say("it holds" if found["holds"] else "it does NOT hold")
+
+
+def _print_agreement(found: Any) -> None:
+    output.say(
+        f"{output.printable(found.source)}: {found.verifier} against {output.printable(found.stronger)}, "
+        f"{found.samples:,} samples of {found.problems} problems"
+    )
+    for what, rate, names in (
+        ("wrong samples accepted", found.false_positive, found.problems_accepting),
+        ("right samples refused", found.false_negative, found.problems_refusing),
+    ):
+        if rate.rate is None:
+            output.say(f"{what}: there are none to judge by")
+            continue
+        output.say(
+            f"{what}: {rate.hits:,} of {rate.trials:,}, {output.share(rate.rate, 2)} "
+            f"({output.share(rate.low, 2)} to {output.share(rate.high, 2)})"
+        )
+        if names:
+            output.say(
+                f"  on {len(names)} problems: {output.printable(', '.join(names[:12]))}{' ...' * (len(names) > 12)}"
+            )
+    rows = [
+        (f"{p.k:,}", output.share(p.coverage), output.share(p.stronger), output.share(p.first_accepted))
+        for p in found.points
+    ]
+    if rows:
+        output.say(output.table(("k", "coverage", "by the stronger", "first accepted is right"), rows, left=0))
+    output.say(f"ceiling of the first accepted sample being right: {output.share(found.ceiling)}")
+    for warning in found.warnings:
+        output.warn(f"note: {output.printable(warning)}")
 
 
 def _print_solutions(s: dict[str, Any]) -> None:

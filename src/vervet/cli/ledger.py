@@ -1,4 +1,4 @@
-"""`vervet ledger check`: re-derive what a run's ledger claims."""
+"""`vervet ledger check` and `vervet ledger merge`: re-derive what a run's ledger claims, and put shards of a run together."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vervet.cli.output import AsJson
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Look after a run's ledger.", no_args_is_help=True)
     group.command("check")(check)
+    group.command("merge")(merge)
     app.add_typer(group, name="ledger")
 
 
@@ -32,3 +33,26 @@ def check(
             output.say(f"fault: {output.printable(fault)}")
         output.say(f"{run}: {found['checked']:,} rows checked, {len(found['faults'])} faults")
     return 5 if found["faults"] else 0
+
+
+def merge(
+    shards: Annotated[list[Path], typer.Argument(help="The shards' folders: runs of one config and one --seed.")],
+    out: Annotated[Path, typer.Option("--out", help="The whole: a new folder, or that of an earlier merge.")],
+    durability: Annotated[str, typer.Option("--durability", help="fast or full.")] = "fast",
+    as_json: AsJson = False,
+) -> int:
+    """Put shards of one run together, each sample and each verdict once; a repeat adds only what is new.
+
+    Shards cover other problems (--problems) or other samples of a run. Every shard is checked when it has arrived.
+    """
+    from vervet import api
+
+    done = api.merge_ledgers(shards, out, durability=durability, progress=None if as_json else output.warn)
+    if as_json:
+        output.document(done.to_dict())
+    else:
+        output.say(
+            f"{done.run}: {done.samples:,} samples in {done.shards} shards, {done.added:,} of them new, "
+            f"{done.verdicts:,} verdicts added; every one is there"
+        )
+    return 0

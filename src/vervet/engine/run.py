@@ -37,6 +37,8 @@ from vervet.records import (
 
 _HEARTBEAT_S = 2.0
 # a crash forgets so much working time at most
+_RECORDED_AT_ONCE = 64
+# results on their way into the ledger: they share transactions
 TRIES = 3
 # tries at an UNKNOWN answer in one run
 SOLVED = "solved"
@@ -435,12 +437,29 @@ class Engine:
     async def _judge(self) -> None:
         if self.judging is None:
             return
+        slots = asyncio.Semaphore(_RECORDED_AT_ONCE)
+        recording: set[asyncio.Task[None]] = set()
         try:
             async for result in self.judging.executor.run(self._jobs()):
-                await self._record(result)
+                await slots.acquire()
+                task = asyncio.create_task(self._record_one(result, slots))
+                recording.add(task)
+                task.add_done_callback(recording.discard)
+            await asyncio.gather(*recording)
         except Exception as error:
             self._fail(error)
             await self._line.stop()
+        finally:
+            await asyncio.gather(*recording, return_exceptions=True)
+
+    async def _record_one(self, result: JobResult, slots: asyncio.Semaphore) -> None:
+        try:
+            await self._record(result)
+        except Exception as error:
+            self._fail(error)
+            await self._line.stop()
+        finally:
+            slots.release()
 
     async def _jobs(self) -> AsyncIterator[Job]:
         assert self.judging is not None

@@ -152,8 +152,6 @@ class Ray:
         """End the workers; leave the cluster if it was joined for this. Idempotent."""
         for staff in self._staffs.values():
             await staff.aclose()
-        self._staffs.clear()
-        self._of_spec.clear()
         self._parcels.clear()
         if self._mine:
             self._mine = False

@@ -265,22 +265,24 @@ class Ledger:
 
     def add_problems(self, problems: Sequence[tuple[Problem, Prompt]]) -> None:
         """Store problems that are not there yet, in order, in one transaction."""
-        plain = self.codec(0)
         with self.transaction():
             for problem, prompt in problems:
-                if self.db.execute("SELECT 1 FROM problems WHERE name = ?", (problem.id,)).fetchone():
-                    continue
-                check = canonical_json({"check": problem.check, "reference": problem.reference})
-                mark = bytes.fromhex(problem.check_fingerprint)
-                self.db.execute(
-                    "INSERT OR IGNORE INTO checks (fingerprint, body) VALUES (?, ?)", (mark, plain.pack(check))
-                )
-                check_id = self.db.execute("SELECT id FROM checks WHERE fingerprint = ?", (mark,)).fetchone()[0]
-                body = canonical_json({"data": problem.data, "prompt": prompt_to_json(prompt)})
-                self.db.execute(
-                    "INSERT INTO problems (name, check_id, hash, body) VALUES (?, ?, ?, ?)",
-                    (problem.id, check_id, hash16(body), plain.pack(body)),
-                )
+                self.add_problem(problem, prompt)
+
+    def add_problem(self, problem: Problem, prompt: Prompt) -> None:
+        """Store a problem that is not there yet, inside a transaction of the caller's."""
+        plain = self.codec(0)
+        if self.db.execute("SELECT 1 FROM problems WHERE name = ?", (problem.id,)).fetchone():
+            return
+        check = canonical_json({"check": problem.check, "reference": problem.reference})
+        mark = bytes.fromhex(problem.check_fingerprint)
+        self.db.execute("INSERT OR IGNORE INTO checks (fingerprint, body) VALUES (?, ?)", (mark, plain.pack(check)))
+        check_id = self.db.execute("SELECT id FROM checks WHERE fingerprint = ?", (mark,)).fetchone()[0]
+        body = canonical_json({"data": problem.data, "prompt": prompt_to_json(prompt)})
+        self.db.execute(
+            "INSERT INTO problems (name, check_id, hash, body) VALUES (?, ?, ?, ?)",
+            (problem.id, check_id, hash16(body), plain.pack(body)),
+        )
 
     def problem_keys(self) -> dict[str, int]:
         """Problem id -> key, in the order in which they were stored."""
@@ -322,8 +324,8 @@ def _connect(path: Path, *, writer: bool, durability: Durability) -> sqlite3.Con
     # autocommit: transactions are ours. The writer's connection moves to the thread that commits.
     # A folder that cannot be written cannot hold the log's index either: then the file itself is all there is.
     frozen = not writer and not os.access(path.parent, os.W_OK)
-    target = str(path) if writer else f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if frozen else ''}"
-    connection = sqlite3.connect(target, isolation_level=None, check_same_thread=False, uri=not writer, timeout=30)
+    target = f"{path.resolve().as_uri()}?mode={'rwc' if writer else 'ro'}{'&immutable=1' if frozen else ''}"
+    connection = sqlite3.connect(target, isolation_level=None, check_same_thread=False, uri=True, timeout=30)
     # the operating system caches the file too: 64 MB here were no faster than 16
     connection.execute(f"PRAGMA cache_size = {-16384 if writer else -8192}")
     if writer:

@@ -52,7 +52,7 @@ INSTRUCTION = "Complete this Python function. Reply with one fenced Python code 
 
 
 class HumanEval:
-    """The task `humaneval`.
+    """HumanEval, Python functions completed from their docstring; judged by tests that the prompt does not show.
 
     `-T path=FILE` reads a local HumanEval .jsonl or .jsonl.gz instead of the package's. `-T stop_at_fence=true` ends a
     chat answer at its closing fence: about half the tokens with a small model. Not for models that think in their text,

@@ -5,6 +5,7 @@ The prompt is text, or JSON with a list of chat messages. What answers it is dec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from vervet.records import DataSource, Message, Params, Problem, Prompt, PromptF
 from vervet.text.fences import blocks
 
 ID = "prompt"
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _ROLES = frozenset({"system", "user", "assistant"})
 
 
@@ -30,14 +32,14 @@ class OnePrompt:
         path: Path | None = None,
         text: str | None = None,
         messages: Sequence[Mapping[str, str]] | None = None,
-        answer: Literal["auto", "text", "last-line"] = "auto",
+        answer: Literal["auto", "text", "last-line", "number"] = "auto",
         check: Mapping[str, Any] | None = None,
         reference: str | None = None,
         id: str = ID,
     ) -> None:
         """Options (-T): path: a file with the prompt.  text, messages: the prompt itself.  answer: what of a reply is the
-        answer: "auto" (the last fenced block, else all of it), "text" (all of it), "last-line".  check, reference: what a
-        verifier needs.  id: the problem's name.
+        answer: "auto" (the last fenced block, else all of it), "text" (all of it), "last-line", "number" (the last one).
+        check, reference: what a verifier needs.  id: the problem's name.
         """
         if sum(x is not None for x in (path, text, messages)) > 1:
             raise BadOption("task prompt: one of path, text and messages says what the prompt is")
@@ -92,6 +94,9 @@ class OnePrompt:
 
     def extract(self, text: str) -> str | None:
         stripped = text.strip()
+        if self._answer == "number":
+            numbers = _NUMBER.findall(text)
+            return numbers[-1].replace(",", "") if numbers else None
         if self._answer == "last-line":
             return stripped.rpartition("\n")[2].strip() or None
         if self._answer == "auto":
