@@ -16,6 +16,7 @@ from vervet.api.cluster import doctor_of_cluster
 from vervet.api.costing import Rates, cost, exchange
 from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
+from vervet.api.gates import PassRateTooLow, assert_pass_rate, gate
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
 from vervet.api.reporting import report
@@ -35,6 +36,7 @@ __all__ = [
     "Exported",
     "Hunt",
     "Imported",
+    "PassRateTooLow",
     "Rates",
     "Replayed",
     "Run",
@@ -48,6 +50,7 @@ __all__ = [
     "arun_all",
     "ascore",
     "asolve",
+    "assert_pass_rate",
     "audit",
     "audit_run",
     "averify",
@@ -63,6 +66,7 @@ __all__ = [
     "family",
     "fit",
     "forecast",
+    "gate",
     "import_samples",
     "list_models",
     "list_tasks",
