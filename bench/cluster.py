@@ -102,10 +102,12 @@ async def side_by_side(answers: int, rounds: int, cpus: int) -> dict[str, list[f
     for turn in range(rounds + 1):
         jobs = jobs_of(answers, turn)
         for name, executor in executors.items():
+            used = time.process_time()
             spent = await seconds(executor, jobs)
             if turn:
                 # the first round warms both up
                 taken[name].append(spent)
+                taken.setdefault(f"driver_{name}", []).append((time.process_time() - used) / len(jobs))
     for executor in executors.values():
         await executor.aclose()
     return taken
@@ -131,6 +133,9 @@ def measure(answers: int, rounds: int) -> dict[int, dict[str, list[float]]]:
 
 def overhead(answers: int, rounds: int, parts: set[str]) -> tuple[dict[str, Any], list[str]]:
     found = measure(answers, rounds)
+    driver = {name: min(found[1].pop(f"driver_{name}")) for name in ("local", "ray")}
+    for name in driver:
+        found[2].pop(f"driver_{name}")
     least = {cpus: {name: min(taken) for name, taken in row.items()} for cpus, row in found.items()}
     ratio = least[1]["ray"] / least[1]["local"]
     gain = {name: least[1][name] / least[2][name] for name in ("local", "ray")}
@@ -139,6 +144,7 @@ def overhead(answers: int, rounds: int, parts: set[str]) -> tuple[dict[str, Any]
         "one": {name: spread(taken, "seconds") for name, taken in found[1].items()},
         "two": {name: spread(taken, "seconds") for name, taken in found[2].items()},
         "overhead": round(ratio, 3),
+        "driver_ms_per_batch": {name: round(1000 * value, 3) for name, value in driver.items()},
         "gain": {name: round(value, 3) for name, value in gain.items()},
         "gain_ray_per_local": round(gain["ray"] / gain["local"], 3),
     }
@@ -156,6 +162,7 @@ def overhead(answers: int, rounds: int, parts: set[str]) -> tuple[dict[str, Any]
 def chaos(answers: int, dice: random.Random) -> tuple[dict[str, Any], list[str]]:
     """Nodes die and join, the driver dies; see the module's docstring."""
     problems = max(1, answers // 500)
+    answers -= answers % problems
     with tempfile.TemporaryDirectory() as name, cluster(3) as made:
         folder = Path(name)
         task, out, corpus = folder / "q.jsonl", folder / "run", folder / "corpus.txt"

@@ -1,6 +1,6 @@
 """Solve on real problems with a real model, and a cascade against its theory.
 
-    python bench/solve.py [--screen 8] [--measure 48] [--keep DIR] [--limit N] [--problems 20]
+    python bench/solve.py [--screen 8] [--measure 48] [--keep DIR] [--limit N] [--problems 20] [--only IDS]
 
 Three steps with SmolLM2-135M on the CPU and HumanEval, each with a seed of its own: a short run over all problems finds those
 that are solved now and then; a longer one measures their success probability p without the bias of the choice; then each with p
@@ -63,8 +63,12 @@ class Ends:
 
 
 def real(said: argparse.Namespace, work: Path) -> tuple[dict[str, Any], list[str]]:
-    found = screened(work / "screen", said.screen, said.limit, {"seed": 101})
+    if said.temperature is not None:
+        TOLD["temperature"] = said.temperature
+    only = {"problems": tuple(said.only.split(","))} if said.only else {}
+    found = screened(work / "screen", said.screen, said.limit, {"seed": 101} | only) if said.screen else {}
     sometimes = [p for p, (c, n) in found.items() if 0 < c <= max(1, n // 4)]
+    sometimes = sometimes or said.only.split(",")
     measured = screened(work / "measure", said.measure, None, {"seed": 202, "problems": tuple(sometimes)})
     chosen = {p: c / n for p, (c, n) in measured.items() if n and 0 < c / n < HARD}
     chosen = dict(list(chosen.items())[: said.problems])
@@ -128,6 +132,8 @@ def main() -> None:
     parser.add_argument("--measure", type=int, default=48)
     parser.add_argument("--limit", type=int)
     parser.add_argument("--problems", type=int, default=20)
+    parser.add_argument("--only", default="", help="look at these problems only")
+    parser.add_argument("--temperature", type=float, help="a higher one makes easy problems hard")
     parser.add_argument("--keep", type=Path)
     said = parser.parse_args()
     simulated, missed = cascade()

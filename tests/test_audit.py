@@ -8,6 +8,7 @@ import json
 import pytest
 
 from tests.helpers import write_problems
+from tests.tasks.test_mbpp_and_plus import ROW as MBPP
 from vervet import api
 from vervet.cli.main import execute
 from vervet.records import DataSource, Message, Outcome, Params, Problem, Reason, Strength, Verdict, VerifierSpec
@@ -168,3 +169,15 @@ def test_a_run_is_audited_by_a_task_with_better_tests_and_by_a_second_verifier(t
         ["--stronger", "number", "--stronger-task", "x"],
     ):
         assert execute(["audit", str(run), *wrong]) == 1
+
+
+def test_every_small_file_task_holds(tmp_path):
+    """From rows as on the hub to verdicts: what a change of prompt, extraction or verifier would break."""
+    question = {"question": "2 + 3?", "answer": "It is 5.\n#### 5"}
+    mathematics = {"problem": "P?", "level": "Level 1", "type": "Algebra", "solution": r"So $\boxed{\frac{1}{2}}$."}
+    for task, row in {"gsm8k": question, "math": mathematics, "mbpp": MBPP}.items():
+        path = tmp_path / f"{task}.jsonl"
+        path.write_text(json.dumps(row) + "\n")
+        found = api.audit(task, task_options={"path": str(path)}, repeats=1)
+        assert found.holds, found.to_dict()
+        assert found.references_passed == 1

@@ -26,6 +26,7 @@ _HOME = {
     "Verdict": "vervet.records",
     "VervetError": "vervet.errors",
     "arun": "vervet.api",
+    "assert_pass_rate": "vervet.api",
     "compare": "vervet.api",
     "cost": "vervet.api",
     "coverage": "vervet.api",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from vervet.api import (
         Run,
         arun,
+        assert_pass_rate,
         compare,
         cost,
         coverage,
@@ -91,6 +93,7 @@ __all__ = [
     "VervetError",
     "__version__",
     "arun",
+    "assert_pass_rate",
     "compare",
     "cost",
     "coverage",

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from tests.data import shared
+from tests.verifiers.provers import coqtop
+from vervet import api
 from vervet.errors import BadData, BadOption, MissingPart
 from vervet.protocols import SamplerSetup
 from vervet.samplers.tactics import PORTFOLIOS, Tactics
@@ -45,6 +47,15 @@ def rocq_file(tmp_path):
 def test_minif2f_conforms_in_both_languages(lean_file, rocq_file):
     conform_to_task(lambda: MiniF2F(path=lean_file), references=False, size=20_000)
     conform_to_task(lambda: MiniF2F(language="rocq", path=rocq_file), size=20_000)
+
+
+@pytest.mark.slow
+def test_the_audit_of_rocq_holds(rocq_file):
+    """A proof that is known, and stubs: nothing, admit, an axiom, another statement."""
+    coqtop()
+    found = api.audit("minif2f", task_options={"language": "rocq", "path": str(rocq_file)}, repeats=1)
+    assert found.holds, found.to_dict()
+    assert (found.references_passed, found.stubs["an axiom"]) == (1, 1)
 
 
 def test_only_and_split_choose_problems(lean_file):

@@ -29,6 +29,7 @@ def test_it_is_a_task(library):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_same_options_give_the_same_problems_in_every_process(library):
     """The generator of word_ladder walks through sets of texts, whose order differs from process to process."""
     first = ReasoningGym(dataset="word_ladder", size=2).source()
@@ -38,6 +39,7 @@ def test_the_same_options_give_the_same_problems_in_every_process(library):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_options_change_problems_and_mistakes_are_one_clear_line(library):
     short, long = (
         ReasoningGym(dataset="chain_sum", size=1, config=f'{{"min_terms": {n}, "max_terms": {n}}}').problems()[0]
@@ -90,6 +92,7 @@ def test_what_json_has_no_word_for_comes_back_as_it_was():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_run_continues_and_is_judged_from_its_folder_alone(library, tmp_path, capsys):
     out = str(tmp_path / "run")
     line = [

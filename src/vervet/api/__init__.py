@@ -12,9 +12,11 @@ from vervet.api.agreeing import audit_run
 from vervet.api.audit import Audit, aaudit, audit
 from vervet.api.catalog import check_ledger, doctor, list_models, list_tasks, merge_ledgers, show_task
 from vervet.api.certificates import Replayed, replay
+from vervet.api.cluster import doctor_of_cluster
 from vervet.api.costing import Rates, cost, exchange
 from vervet.api.dry import DryRun, dry_run
 from vervet.api.existing import Run, open_run
+from vervet.api.gates import PassRateTooLow, assert_pass_rate, gate
 from vervet.api.parts import Watch
 from vervet.api.probing import probe
 from vervet.api.reporting import report
@@ -34,6 +36,7 @@ __all__ = [
     "Exported",
     "Hunt",
     "Imported",
+    "PassRateTooLow",
     "Rates",
     "Replayed",
     "Run",
@@ -47,6 +50,7 @@ __all__ = [
     "arun_all",
     "ascore",
     "asolve",
+    "assert_pass_rate",
     "audit",
     "audit_run",
     "averify",
@@ -55,12 +59,14 @@ __all__ = [
     "cost",
     "coverage",
     "doctor",
+    "doctor_of_cluster",
     "dry_run",
     "exchange",
     "export",
     "family",
     "fit",
     "forecast",
+    "gate",
     "import_samples",
     "list_models",
     "list_tasks",

@@ -41,7 +41,12 @@ def coverage(
     verifier: Annotated[str | None, typer.Option("--verifier", help="Count verdicts by this verifier.")] = None,
     baseline: Baselines = None,
     fail_under: Annotated[
-        float | None, typer.Option("--fail-under", help="Exit with 5 if coverage at the largest k is below this share.")
+        str | None,
+        typer.Option(
+            "--fail-under",
+            help="Exit with 5 unless it holds: 'pass@10>=0.8 @95%' (the data show it at that level), 'pass@10>=0.8' (the "
+            "estimate), or a share that coverage at the largest k has to reach.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +57,7 @@ def coverage(
     """
     from vervet import api
 
-    _check_share(fail_under)
+    least = _share(fail_under)
     result = api.coverage(sources, k=parse_k(k), level=level, verifier=verifier, design=design, tau=tau)
     crossings = api.cost(sources, baseline=baseline, verifier=verifier).crossings if baseline else ()
     if as_json:
@@ -63,7 +68,11 @@ def coverage(
             _print(curve)
         for source, found in crossings:
             output.say(crossing_line(source, found))
-    if fail_under is not None and (short := [line for c in result.sources if (line := _short_of(c, fail_under))]):
+    short = [line for c in result.sources if least is not None and (line := _short_of(c, least))]
+    if fail_under is not None and least is None:
+        judged = [found for source in sources for found in api.gate(source, fail_under, design)]
+        short = [str(found) for found in judged if not found.holds]
+    if short:
         for line in short:
             output.warn(f"vervet: {line}")
         raise typer.Exit(CHECK_FAILED)
@@ -72,11 +81,21 @@ def coverage(
 CHECK_FAILED = 5
 
 
-def _check_share(fail_under: float | None) -> None:
+def _share(fail_under: str | None) -> float | None:
+    """A plain share; None where there is none, or a whole gate. Raises: BadOption."""
+    from vervet.analysis.gate import parse
     from vervet.errors import BadOption
 
-    if fail_under is not None and not 0 <= fail_under <= 1:
-        raise BadOption(f"--fail-under {fail_under:g}: write a share between 0 and 1, such as 0.8")
+    if fail_under is None:
+        return None
+    try:
+        least = float(fail_under)
+    except ValueError:
+        parse(fail_under)
+        return None
+    if not 0 <= least <= 1:
+        raise BadOption(f"--fail-under {fail_under}: write a share between 0 and 1, such as 0.8")
+    return least
 
 
 def _short_of(curve: Any, least: float) -> str:
