@@ -63,7 +63,6 @@ bench: env-test
 		echo "$$file" >&2; $(BIN)/python "$$file" || status=1; \
 	done; exit $$status
 
-# The site, in site/. What is generated from code must be up to date: `make reference` brings it there.
 # The pictures of the README, taken of the demo's run (made if need be), then the documentation's site.
 docs: pictures site
 
@@ -72,6 +71,7 @@ pictures: env-test
 	@test -d $(DEMO_RUN) || $(MAKE) demo
 	$(BIN)/python scripts/pictures.py $(DEMO_RUN)
 
+# In site/. What is generated from code must be up to date: `make reference` brings it there.
 site: env-test
 	$(BIN)/python scripts/check_docs.py
 	$(BIN)/python scripts/make_reference.py --check

@@ -16,7 +16,7 @@ import vervet
 from tests.executors.cluster import cluster
 from tests.helpers import write_problems
 from vervet.cli.main import execute
-from vervet.errors import MissingPart
+from vervet.errors import MissingPart, ServiceError, UserError
 from vervet.executors.ray import Ray
 from vervet.protocols import Executor
 from vervet.records import Job, Outcome, Problem, VerifierSpec
@@ -205,3 +205,21 @@ def test_nothing_is_lost_while_nodes_and_the_driver_die() -> None:
     assert (facts["lost"], facts["twice"], facts["unknown"], facts["wrong"], facts["faults"]) == (0, 0, 0, 0, 0)
     assert facts["driver_kills"] >= 1
     assert facts["nodes_killed"] >= 1
+
+
+def test_another_ray_and_no_cluster_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that was started by another version, and the address that Ray remembers of a head that has gone."""
+    from vervet.executors._ray_cluster import connect
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with cluster(0) as made:
+        from ray._raylet import GcsClient
+
+        head, key, space = GcsClient(address=made.address), b"CLUSTER_METADATA", b"cluster"
+        said = json.loads(head.internal_kv_get(key, space))
+        head.internal_kv_put(key, json.dumps(said | {"ray_version": "2.9.0"}).encode(), True, space)
+        with pytest.raises(UserError, match=r"runs Ray 2\.9\.0 and Python .*: install the same Ray"):
+            connect(made.address)
+        gone = made.address
+    with pytest.raises(ServiceError, match="nothing answers there"):
+        connect(gone)

@@ -156,3 +156,20 @@ def test_predictions_become_a_run(file, tmp_path, capsys):
     assert (done["samples"], done["problems"]) == (6, 1)
     with api.open_run(tmp_path / "r") as run:
         assert [s.answer for s in run.samples(instance.INSTANCE)] == [GOLD, WRONG, None, GOLD, None, None]
+
+
+def test_the_sandbox_is_no_choice(file, tmp_path, capsys):
+    words = [
+        "run",
+        "swebench-lite",
+        "-T",
+        f"path={file}",
+        "-m",
+        "fake/p=0.5",
+        "--sandbox",
+        "none",
+        "--out",
+        tmp_path / "r",
+    ]
+    assert execute([*map(str, words)]) == 1
+    assert "has containers of its own" in capsys.readouterr().err

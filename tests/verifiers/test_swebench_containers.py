@@ -129,7 +129,8 @@ class Relay:
     """A socket that passes everything on to the engine's, until it is cut."""
 
     def __init__(self, path: Path, engine: str) -> None:
-        self._engine, self._all = engine, []
+        self._engine, self._all, self._is_cut = engine, [], False
+        self._lock = threading.Lock()
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(path))
         self._listening.listen()
@@ -140,8 +141,11 @@ class Relay:
             while True:
                 ours, _ = self._listening.accept()
                 theirs = socket.socket(socket.AF_UNIX)
+                with self._lock:
+                    self._all += [ours, theirs]
+                    if self._is_cut:
+                        self._close()
                 theirs.connect(self._engine)
-                self._all += [ours, theirs]
                 for pair in ((ours, theirs), (theirs, ours)):
                     threading.Thread(target=self._pass, args=pair, daemon=True).start()
 
@@ -153,6 +157,11 @@ class Relay:
             target.shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
+        with self._lock:
+            self._is_cut = True
+            self._close()
+
+    def _close(self) -> None:
         for one in (self._listening, *self._all):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)

@@ -322,7 +322,12 @@ def _verifier_spec(default: VerifierSpec, given: Settings) -> VerifierSpec:
     if "sandbox" in plugins.parameters(target):
         return VerifierSpec(spec.name, {**spec.settings, "sandbox": given.sandbox or "auto"})
     if given.sandbox is not None:
-        raise BadOption(f"--sandbox {given.sandbox}: the verifier {spec.name!r} runs no code and needs no sandbox")
+        why = (
+            "has containers of its own"
+            if "container" in getattr(target, "needs", ())
+            else "runs no code and needs no sandbox"
+        )
+        raise BadOption(f"--sandbox {given.sandbox}: the verifier {spec.name!r} {why}")
     return spec
 
 

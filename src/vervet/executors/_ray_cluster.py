@@ -34,7 +34,8 @@ def load() -> ModuleType:
         import ray  # noqa: PLC0415  an extra, and slow to import
     except ImportError as error:
         raise MissingPart("the executor ray needs a package: pip install 'vervet[ray]'") from error
-    return ray
+    module: ModuleType = ray
+    return module
 
 
 def connect(address: str | None) -> tuple[ModuleType, bool]:
@@ -48,15 +49,20 @@ def connect(address: str | None) -> tuple[ModuleType, bool]:
     if ray.is_initialized():
         return ray, False
     target = address or os.environ.get("RAY_ADDRESS") or "auto"
-    if target not in ("auto", "local"):
-        _probe(target)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if target == "local":
         options["include_dashboard"] = False
     with _plain_environment(), _kept_signals():
+        if target == "auto":
+            target = _own()
+        elif target != "local":
+            _probe(target)
         try:
             ray.init(address=target, **options)
         except (Exception, SystemExit) as error:
+            with contextlib.suppress(Exception):
+                # half connected, where the versions differ
+                ray.shutdown()
             raise _said(target, error) from error
     return ray, True
 
@@ -82,6 +88,23 @@ def _kept_signals() -> Iterator[None]:
     finally:
         if main and before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _own() -> str:
+    """Address of the cluster that runs on this machine. Raises: ServiceError.
+
+    Ray remembers the last one it started, also when that has ended.
+    """
+    try:
+        from ray._private.services import get_ray_address_from_environment as find  # noqa: PLC0415
+    except ImportError:
+        return "auto"
+    try:
+        address = str(find("auto", None))
+        _probe(address)
+    except (ConnectionError, ServiceError, BadOption) as error:
+        raise ServiceError(NO_CLUSTER) from error
+    return address
 
 
 def _probe(address: str) -> None:
