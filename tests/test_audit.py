@@ -161,7 +161,7 @@ def test_a_run_is_audited_by_a_task_with_better_tests_and_by_a_second_verifier(t
     assert document["schema"] == "vervet.agreement/1"
     assert document["false_positive"]["rate"] == 0
     assert execute(["audit", str(run), "--stronger-task", str(tmp_path / "strong.jsonl")]) == 0
-    assert "on 1 problems: p2" in capsys.readouterr().out
+    assert "on 1 problem: p2" in capsys.readouterr().out
     for wrong in (
         ["--stronger", "exact"],
         ["--stronger", "math"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
-from _measure import MAX_TOKENS, URL, Meter, N, drive, messages
+from _measure import MAX_TOKENS, URL, N, drive, messages
 
 
 async def main() -> None:
@@ -17,8 +17,7 @@ async def main() -> None:
                 reply = await response.json()
             return len([choice["message"]["content"] for choice in reply["choices"]])
 
-        meter = Meter()
-        meter.done(await drive(ask))
+        await drive(ask)
 
 
 asyncio.run(main())

@@ -6,7 +6,7 @@ import asyncio
 import importlib.metadata
 
 import litellm
-from _measure import MAX_TOKENS, URL, Meter, N, drive, messages
+from _measure import MAX_TOKENS, URL, N, drive, messages
 
 litellm.suppress_debug_info = True
 
@@ -25,8 +25,7 @@ async def ask(problem: int) -> int:
 
 
 async def main() -> None:
-    meter = Meter()
-    meter.done(await drive(ask), version=importlib.metadata.version("litellm"))
+    await drive(ask, version=importlib.metadata.version("litellm"))
 
 
 asyncio.run(main())

@@ -6,7 +6,7 @@ import asyncio
 
 import httpx
 import openai
-from _measure import IN_FLIGHT, MAX_TOKENS, URL, Meter, N, drive, messages
+from _measure import IN_FLIGHT, MAX_TOKENS, URL, N, drive, messages
 
 
 async def main() -> None:
@@ -20,8 +20,7 @@ async def main() -> None:
             )
             return len([choice.message.content for choice in reply.choices])
 
-        meter = Meter()
-        meter.done(await drive(ask), version=openai.__version__)
+        await drive(ask, version=openai.__version__)
 
 
 asyncio.run(main())

@@ -659,6 +659,9 @@ def test_a_key_appears_nowhere(
         assert run("run", task, "-m", "openai/m", "--base-url", server.url, "--out", "b", *options) == 0
         assert server.served[0].headers["Authorization"] == f"Bearer {CANARY}-openai_api_key"
         assert run("resume", "b", "-n", "5") == 0, "the keys are found again in the environment"
+        assert run("run", task, "-m", "openai/m", "--base-url", url, "--out", "p", *options, "--dry-run") == 0
+        priced = ["--price-in", "1", "--price-out", "1", "--budget-usd", "0.0001"]
+        assert run("run", task, "-m", "openai/m", "--base-url", url, "--out", "q", *options, *priced) == 3
         # errors: the server sends the key back in its message
         server.key = "another"
         assert run("run", task, "-m", "openai/m", "--base-url", server.url, "--out", "c", *options) == 1
@@ -675,6 +678,8 @@ def test_a_key_appears_nowhere(
     for folder in ("a", "b"):
         assert run("coverage", folder, "--json") == 0
         assert run("show", folder) == 0
+        assert run("report", folder, "-o", f"{folder}.html") == 0
+        assert (tmp_path / f"{folder}.html").stat().st_size > 1000
     assert run("run", task, "-m", "openai/m", "--out", "a", "-n", "1") in (0, 1, 6)
     task.unlink()
     assert CANARY not in "".join(capfd.readouterr())

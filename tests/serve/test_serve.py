@@ -335,9 +335,20 @@ key_env = "TWO_KEY"
 
 
 def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
-    with Server(answer=echo, latency_s=1.5) as slow, serving(tmp_path, config(slow.url)) as found:
+    """One of the four is a stream that has begun with comments, so that nothing between here and there hangs up."""
+    settings = "keepalive_s = 0.2\n"
+    with Server(answer=echo, latency_s=1.5) as slow, serving(tmp_path, settings + config(slow.url)) as found:
         replies: list[int] = []
-        threads = [threading.Thread(target=lambda i=i: replies.append(found.chat(f"mark-{i}")[0])) for i in range(4)]
+        streams: list[bytes] = []
+
+        def stream() -> None:
+            ask = {"model": "openai/m", "messages": [{"role": "user", "content": "mark-s"}], "stream": True}
+            status, _, raw = found.request(ask)
+            replies.append(status)
+            streams.append(raw)
+
+        threads = [threading.Thread(target=lambda i=i: replies.append(found.chat(f"mark-{i}")[0])) for i in range(3)]
+        threads.append(threading.Thread(target=stream))
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + 30
@@ -347,6 +358,10 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
         for thread in threads:
             thread.join(30)
         assert replies == [200] * 4
+        assert streams[0].startswith(b": working\n\n")
+        assert "".join(e["choices"][0]["delta"].get("content", "") for e in events(streams[0])).startswith(
+            "I read <mark-s>"
+        )
     [run] = (tmp_path / "exchanges").iterdir()
     with api.open_run(run) as kept:
         assert len(kept.problem_ids()) == 4

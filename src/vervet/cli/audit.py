@@ -128,9 +128,8 @@ def _print_agreement(found: Any) -> None:
             f"({output.share(rate.low, 2)} to {output.share(rate.high, 2)})"
         )
         if names:
-            output.say(
-                f"  on {len(names)} problems: {output.printable(', '.join(names[:12]))}{' ...' * (len(names) > 12)}"
-            )
+            shown = output.printable(", ".join(names[:12])) + " ..." * (len(names) > 12)
+            output.say(f"  on {len(names)} problem{'s' * (len(names) > 1)}: {shown}")
     rows = [
         (f"{p.k:,}", output.share(p.coverage), output.share(p.stronger), output.share(p.first_accepted))
         for p in found.points

@@ -89,8 +89,8 @@ Policy = Annotated[
     str | None,
     typer.Option(
         "--policy",
-        help="Who gets how many samples: fixed, first-pass, m-passes=M, adaptive, adaptive-consistency or early-stopping; "
-        "-n is the most, for adaptive the mean.",
+        help="Who gets how many samples: fixed, first-pass, solve, m-passes=M, adaptive, adaptive-consistency or "
+        "early-stopping; -n is the most, for adaptive the mean.",
         rich_help_panel=_RUN,
     ),
 ]

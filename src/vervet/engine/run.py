@@ -7,6 +7,7 @@ committed, and only then are its answers verified. A stop drains the requests in
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -306,25 +307,30 @@ class Engine:
 
     async def _draw(self, spans: Iterator[Span]) -> None:
         assert self.drawing is not None
-        # a request holds its slot until its samples are durable: a crash loses no more than this many
-        slots = asyncio.Semaphore(self.drawing.max_in_flight)
-        running = self._sending
+        # whoever draws does so until its samples are durable: a crash loses no more than so many requests.
+        # a task for each place, not for each request, and no more of them than there is work for
+        first = list(itertools.islice(spans, self.drawing.max_in_flight))
+        rest = itertools.chain(first, spans)
+        self._sending = {asyncio.create_task(self._draw_from(rest)) for _ in first}
+        # drained, not cancelled: what is in flight is paid for
+        done = (await asyncio.wait(self._sending))[0] if first else set()
+        self._sending = set()
+        for task in done:
+            if not task.cancelled():
+                task.result()
+
+    async def _draw_from(self, spans: Iterator[Span]) -> None:
+        """One request after the other, until there are no more or none may be sent."""
         for span in spans:
+            if self.stop.requested or self.spent:
+                return
             if span.problem_id in self._hopeless:
                 continue
-            await slots.acquire()
-            if self.stop.requested:
-                break
             request = self._within_budget(self._request(span))
             if request is None:
                 self.spent = True
-                break
-            task = asyncio.create_task(self._draw_one(request, slots))
-            running.add(task)
-            task.add_done_callback(running.discard)
-        # drained, not cancelled: what is in flight is paid for
-        if running:
-            await asyncio.wait(set(running))
+                return
+            await self._draw_one(request)
 
     def _request(self, span: Span) -> Request:
         assert self.drawing is not None
@@ -347,7 +353,7 @@ class Engine:
             return None
         return request if n == request.n else replace(request, n=n)
 
-    async def _draw_one(self, request: Request, slots: asyncio.Semaphore) -> None:
+    async def _draw_one(self, request: Request) -> None:
         self.progress.in_flight += 1
         try:
             try:
@@ -361,7 +367,6 @@ class Engine:
             self._fail(error)
         finally:
             self.progress.in_flight -= 1
-            slots.release()
 
     async def _ask(self, request: Request) -> Reply | None:
         """The sampler's reply; None when this problem cannot be sampled at all."""
@@ -409,7 +414,8 @@ class Engine:
         kept = reply.completions[: request.n]
         charge = self._charge(request)
         usd = cost_usd(self.drawing.price if self.drawing else None, reply.usage) if charge is None else charge.usd
-        reply = Reply(kept, replace(reply.usage, cost_usd=usd), reply.server)
+        usage = reply.usage if usd == reply.usage.cost_usd else replace(reply.usage, cost_usd=usd)
+        reply = Reply(kept, usage, reply.server)
         drawn = Drawn(request, reply, tuple(self.extract(c.text) for c in kept))
         new = await self._group.do(lambda: self._recorder.add(drawn, charge=charge))
         self._count(drawn)

@@ -34,7 +34,8 @@ def load() -> ModuleType:
         import ray  # noqa: PLC0415  an extra, and slow to import
     except ImportError as error:
         raise MissingPart("the executor ray needs a package: pip install 'vervet[ray]'") from error
-    return ray
+    module: ModuleType = ray
+    return module
 
 
 def connect(address: str | None) -> tuple[ModuleType, bool]:

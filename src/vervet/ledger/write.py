@@ -204,6 +204,10 @@ class Recorder:
             row = self._db.execute("INSERT INTO dictionaries (body) VALUES (?)", (self._ledger.codec(0).pack(trained),))
             self._dictionary = int(row.lastrowid or 0)
 
+    def forget(self, problem_id: str) -> None:
+        """Nothing more will come for this problem soon: what is kept of it in memory goes."""
+        self._keys.pop(problem_id, None)
+
     def _key(self, problem_id: str) -> int:
         if problem_id not in self._keys:
             row = self._db.execute("SELECT id FROM problems WHERE name = ?", (problem_id,)).fetchone()

@@ -14,7 +14,8 @@ What it does NOT stop:
 
 - bugs of the kernel: host and candidates share one. Use gVisor or a virtual machine against people who attack kernels;
 - with `--sandbox docker`: reading all of the image, and which processes the container has; several programs' files
-  together are limited by the largest limit that any job had, their number by memory alone, and an engine that is not yours can do what it likes;
+  together are limited by the largest limit that any job had, their number by memory alone, and an engine that is not
+  yours can do what it likes;
 - reading what the allow-list shows: everything below /usr and the interpreter's folder, secrets kept there included;
 - learning about the host from the processor, the clock and the kernel: model, load, uptime, caches, timing;
 - slowing others down: candidates share processors, memory bandwidth and caches with all that runs here;

@@ -62,7 +62,10 @@ class Archive:
         data = {"prompt": prompt_to_json(exchange.prompt), "served": about}
         stored = type(problem)(problem.id, problem.check, data, problem.reference)
         self._ledger.add_problem(stored, exchange.prompt)
-        recorder = self._recorders.setdefault(task.extractor, Recorder(self._ledger, task.extractor))
+        recorder = self._recorders.get(task.extractor)
+        if recorder is None:
+            # reads what is in the ledger: once for each extractor, not once for each exchange
+            recorder = self._recorders[task.extractor] = Recorder(self._ledger, task.extractor)
         ids: dict[str, int] = {}
         for drawn in sorted(exchange.drawn, key=lambda d: d.request.first):
             found = [task.extract(c.text) for c in drawn.reply.completions]
@@ -73,6 +76,7 @@ class Archive:
             key = self._verifier(*verifier)
             pairs = [(ids[a], v) for a, v in exchange.verdicts.items() if a in ids]
             recorder.add_verdicts(key, problem.id, pairs)
+        recorder.forget(problem.id)
 
     def _verifier(self, spec: VerifierSpec, verifier: Verifier) -> int:
         mark = fingerprint(verifier.name, verifier.version, verifier.settings())

@@ -91,9 +91,8 @@ class Jsonl:
         if self._extract == "number":
             numbers = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
             return numbers[-1].replace(",", "") if numbers else None
-        marked = _MARKED.findall(text)
-        found = marked[-1] if marked else stripped.rpartition("\n")[2]
-        return found.strip() or None
+        found = _marked(text)
+        return (stripped.rpartition("\n")[2] if found is None else found).strip() or None
 
     def canonical(self, answer: str) -> str:
         return answer.strip()
@@ -106,6 +105,21 @@ class Jsonl:
         if self._extract == "number":
             return f"#### {problem.reference}" if right else f"#### {problem.reference}1"
         return f"Answer: {problem.reference}" if right else f"Answer: not {problem.reference}"
+
+
+def _marked(text: str) -> str | None:
+    """What follows the mark in the last line that has one; None where no line has."""
+    end = len(text)
+    while end >= 0:
+        start = text.rfind("\n", 0, end) + 1
+        line = text[start:end]
+        # the pattern tries every character: on a kilobyte of prose it costs more than all else that is done to a sample
+        if "####" in line or "answer" in line.casefold():
+            match = _MARKED.search(line)
+            if match:
+                return match[1]
+        end = start - 1
+    return None
 
 
 def _is_prompt(value: Any) -> bool:
