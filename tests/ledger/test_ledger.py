@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import random
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -394,3 +396,20 @@ def test_training_keeps_a_bounded_sample() -> None:
         trainer.add(np.random.default_rng(i).bytes(30000))
         trainer.due()
     assert trainer._kept <= 8 * 1024 * 1024 + 65536
+
+
+def test_a_run_killed_while_its_file_was_being_made_is_no_run_and_is_made_again(tmp_path: Path) -> None:
+    """The one moment at which a rollback journal exists: readers may not touch it, the next writer clears it away."""
+    folder = tmp_path / "r"
+    folder.mkdir()
+    script = (
+        "import os, signal, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); "
+        "db.execute('PRAGMA cache_size = 1'); db.execute('BEGIN'); db.execute('CREATE TABLE t (a)'); "
+        "[db.execute('INSERT INTO t VALUES (?)', ('x' * 5000,)) for _ in range(50)]; os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(folder / "ledger.sqlite")], check=False)
+    assert (folder / "ledger.sqlite-journal").exists()
+    assert not Ledger.exists(folder)
+    Ledger.create(folder, CONFIG, {"run_seed": 1}).close()
+    assert Ledger.exists(folder)
+    assert not (folder / "ledger.sqlite-journal").exists()

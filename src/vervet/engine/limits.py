@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from vervet.ledger import GroupCommit, Ledger
-from vervet.ledger.spending import NO_PROBLEM, Charge, Spent, close, free, lose, reserve
+from vervet.ledger.spending import NO_PROBLEM, Charge, Spent, close, free, lose, recharge, reserve
 from vervet.prices import Price
 from vervet.records import Params, Prompt, Request, Usage
 
@@ -109,7 +109,7 @@ class Purse:
         # sum over what is in flight
         self._bills: dict[tuple[str, int], _Bill] = {}
         self._later: list[Callable[[], object]] = []
-        # writes that need not be durable at once: forgetting them charges more, never less
+        # writes that need not be durable before the next reservation: forgetting them charges more, never less
         self._group: GroupCommit | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
@@ -214,6 +214,8 @@ class Purse:
             usd, tokens = self._cost(ticket, usage)
             self._charge(usd, tokens, samples)
             self._stretch_to(usd, tokens, ticket)
+            # durable with whatever next uses the room that this leaves: a crash must not find both at their worst case
+            self._later.append(lambda: recharge(ledger, row, tokens, usd if self._price else None))
             bill = self._bills.setdefault((ticket.request.problem_id, ticket.request.first), _Bill())
             bill.rows.append(row)
             bill.usd += usd

@@ -67,6 +67,13 @@ def reserve(ledger: Ledger, problem: int, first: int, n: int, tokens: int, usd: 
     return int(row.lastrowid or 0)
 
 
+def recharge(ledger: Ledger, row: int, tokens: int, usd: float | None) -> None:
+    """What an answered request really came to, while its samples are on their way into the ledger. Inside a transaction."""
+    ledger.db.execute(
+        "UPDATE requests SET cost_usd = ?, charged_tokens = ? WHERE id = ? AND state = ?", (usd, tokens, row, SENT)
+    )
+
+
 def lose(ledger: Ledger, row: int) -> None:
     """Nobody knows what the request used: its worst case stays charged. Inside a transaction."""
     ledger.db.execute("UPDATE requests SET state = ? WHERE id = ?", (LOST, row))

@@ -141,7 +141,9 @@ class Ledger:
     @classmethod
     def exists(cls, folder: Path) -> bool:
         """Whether `folder` holds a run that was started."""
-        if not (folder / FILE).is_file():
+        if not (folder / FILE).is_file() or (folder / f"{FILE}-journal").exists():
+            # a rollback journal is there only until the write-ahead log is: killed then, a run was never started, and a
+            # reader could not even look, because rolling back is a write
             return False
         with storage(folder / FILE):
             connection = _connect(folder / FILE, writer=False, durability="fast")
