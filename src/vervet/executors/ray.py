@@ -227,6 +227,8 @@ class _Line:
     def __init__(self, shift: _Shift, staff: Staff) -> None:
         self._shift, self._staff = shift, staff
         self._waiting: deque[_Piece] = deque()
+        self._out: dict[Member, list[_Piece]] = {}
+        # what each worker has
         self._changed = asyncio.Condition()
         self._last_worker = time.monotonic()
         for member in list(staff.members):
@@ -241,12 +243,23 @@ class _Line:
             self._changed.notify_all()
             await self._changed.wait_for(lambda: piece not in self._waiting)
 
-    async def _take(self) -> _Piece:
+    async def _take(self, member: Member) -> _Piece:
         async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting)
+            await self._changed.wait_for(lambda: self._waiting and self._suits(member, self._waiting[0]))
             piece = self._waiting.popleft()
+            self._out.setdefault(member, []).append(piece)
             self._changed.notify_all()
             return piece
+
+    def _suits(self, member: Member, piece: _Piece) -> bool:
+        """A batch that lost a worker before has the next one to itself: no other may share the blame for losing that too."""
+        have = self._out.get(member, [])
+        return not have if piece.losses else not any(other.losses for other in have)
+
+    async def _done_with(self, member: Member, piece: _Piece) -> None:
+        async with self._changed:
+            self._out[member].remove(piece)
+            self._changed.notify_all()
 
     async def _give_back(self, *pieces: _Piece) -> None:
         async with self._changed:
@@ -272,12 +285,15 @@ class _Line:
 
     async def _work(self, member: Member) -> None:
         while member in self._staff.members:
-            piece = await self._take()
-            if member not in self._staff.members:
-                # lost while it waited: nobody has looked at this batch
-                await self._give_back(piece)
-                return
-            await self._judge(member, piece)
+            piece = await self._take(member)
+            try:
+                if member not in self._staff.members:
+                    # lost while it waited: nobody has looked at this batch
+                    await self._give_back(piece)
+                    return
+                await self._judge(member, piece)
+            finally:
+                await self._done_with(member, piece)
 
     async def _judge(self, member: Member, piece: _Piece) -> None:
         try:
