@@ -286,14 +286,12 @@ class _Line:
     async def _work(self, member: Member) -> None:
         while member in self._staff.members:
             piece = await self._take(member)
-            try:
-                if member not in self._staff.members:
-                    # lost while it waited: nobody has looked at this batch
-                    await self._give_back(piece)
-                    return
+            if member in self._staff.members:
                 await self._judge(member, piece)
-            finally:
-                await self._done_with(member, piece)
+            else:
+                # lost while it waited: nobody has looked at this batch
+                await self._give_back(piece)
+            await self._done_with(member, piece)
 
     async def _judge(self, member: Member, piece: _Piece) -> None:
         try:
