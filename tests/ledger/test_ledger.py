@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import vervet
 from vervet.errors import RunInUse, RunMismatch, StorageError, UserError
 from vervet.ledger import Drawn, Extracted, GroupCommit, Ledger, Recorder, View, read, verifier_id, view
 from vervet.ledger.check import check
@@ -259,6 +261,27 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     raw.close()
     with pytest.raises(UserError, match="upgrade vervet"):
         Ledger.open(tmp_path / "r")
+
+
+def test_a_run_of_the_first_schema_is_brought_up_to_date_as_the_error_says(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    with make(folder) as ledger:
+        store(ledger, draw("p1", 0, ["one", "two"]), PASS, FAIL)
+        before = list(map(tuple, (read.counts(ledger).n, read.counts(ledger).c)))
+    raw = sqlite3.connect(folder / "ledger.sqlite")
+    raw.execute("ALTER TABLE requests DROP COLUMN charged_tokens")
+    raw.execute("PRAGMA user_version = 1")
+    raw.close()
+    with pytest.raises(UserError, match="older schema") as caught:
+        Ledger.open(folder)
+    words = re.search("`vervet (.*)`", str(caught.value))
+    assert words is not None
+    done = vervet(*words[1].split())
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "0 faults" in done.stdout
+    with Ledger.open(folder) as ledger:
+        assert list(map(tuple, (read.counts(ledger).n, read.counts(ledger).c))) == before
+        assert ledger.db.execute("SELECT charged_tokens FROM requests").fetchall() == [(None,)]
 
 
 def test_a_run_that_was_never_started_is_no_run(tmp_path: Path) -> None:

@@ -129,7 +129,8 @@ class Ledger:
         if version < schema.VERSION:
             if not writer:
                 raise UserError(
-                    f"{self.folder} has an older schema ({version}): `vervet ledger check --migrate` brings it up to date"
+                    f"{self.folder} has an older schema ({version}): "
+                    f"`vervet ledger check {self.folder} --migrate` brings it up to date"
                 )
             schema.migrate(self.db)
 
