@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ pytest.importorskip("uvicorn")
 from tests.reports.pages import small_run
 from tests.viewer.serving import IDS, NASTY, TOKEN, Viewer, chromium, nasty_run, until, viewing
 from vervet import api
+from vervet.viewer import shelf
+from vervet.viewer.shelf import draw
 
 pytestmark = pytest.mark.slow
 AXE = Path(__file__).resolve().parent.parent.parent / ".venv" / "node_modules" / "axe-core" / "axe.min.js"
@@ -103,6 +106,26 @@ def test_every_view_is_reached_by_clicking(viewer: Viewer, browser: Any) -> None
         page.get_by_role("checkbox", name="nasty").uncheck()
         page.get_by_role("button", name="Compare").click()
         page.get_by_text("paired by problem").wait_for()
+        assert tab.said == []
+
+
+def test_a_curve_of_several_runs_comes_whenever_it_is_done(
+    viewer: Viewer, browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also long after the page was asked for, when no run has changed since."""
+    done = threading.Event()
+
+    def slowly(subjects: Any) -> Any:
+        done.wait(60)
+        return draw(subjects)
+
+    monkeypatch.setattr(shelf, "draw", slowly)
+    with Tab(browser, viewer) as tab:
+        page = tab.go("/compare?run=sums&run=harder")
+        page.get_by_text("The curve is being estimated").wait_for()
+        page.wait_for_timeout(2500)
+        done.set()
+        page.locator(".curves .chart.wide").wait_for()
         assert tab.said == []
 
 
