@@ -21,6 +21,7 @@ from vervet.errors import RunInUse, RunMismatch, StorageError, UserError
 from vervet.ledger import Drawn, Extracted, GroupCommit, Ledger, Recorder, View, read, verifier_id, view
 from vervet.ledger.check import check
 from vervet.ledger.texts import Codec, Trainer
+from vervet.ledger.write import Press
 from vervet.records import (
     Completion,
     Config,
@@ -163,7 +164,7 @@ def test_the_effective_verdict_is_the_majority_of_decided_trials(
         counts = read.counts(ledger)
         assert counts.c.tolist() == [effective is PASS]
         assert counts.unknown.tolist() == [effective is UNKNOWN]
-        assert read.judgement(ledger, view(ledger), new.answer_id)[0] is effective
+        assert [s.outcome for s in read.samples(ledger, "p0", view(ledger))] == [effective]
         assert len(read.trials(ledger, view(ledger), new.answer_id)) == len(trials)
 
 
@@ -461,6 +462,22 @@ def test_a_failed_transaction_takes_its_dictionary_and_its_logs_with_it(tmp_path
         assert read.trials(ledger, view(ledger), 21)[0]["log"] == "the assertion in line 3"
     with Ledger.open(tmp_path / "r") as reader:
         assert [s.text for s in read.samples(reader, "p0", view(reader))] == texts
+
+
+def test_many_texts_are_packed_as_one_by_one(tmp_path: Path) -> None:
+    """Also where a dictionary is trained in between, and where there is nothing to pack."""
+    dice = random.Random(1)
+    words = [f"word{dice.randrange(10**9)} " for _ in range(400)]
+    texts = ["".join(dice.choices(words, k=90)).encode() for _ in range(400)]
+    with make(tmp_path / "one", 1) as ledger, ledger.transaction():
+        press = Press(ledger)
+        one_by_one = [press.pack(text) for text in texts]
+    with make(tmp_path / "many", 1) as ledger, ledger.transaction():
+        press = Press(ledger)
+        assert [*press.pack_all(texts[:3]), *press.pack_all(texts[3:])] == one_by_one
+        assert {dictionary for dictionary, _ in one_by_one} == {0, 1}
+        assert list(press.pack_all([])) == []
+        assert [ledger.unpack(*packed) for packed in press.pack_all([b"", b""])] == ["", ""]
 
 
 def test_training_keeps_a_bounded_sample() -> None:

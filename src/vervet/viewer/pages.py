@@ -14,7 +14,7 @@ from vervet.analysis.compare import compare as paired
 from vervet.errors import VervetError
 from vervet.ledger import browse
 from vervet.ledger.browse import Attempts
-from vervet.ledger.read import FAIL, PASS, PENDING, UNKNOWN
+from vervet.ledger.read import FAIL, PASS, PENDING, UNKNOWN, problem_key
 from vervet.ledger.summary import ProblemSummary
 from vervet.records import Prompt
 from vervet.reports.subject import labels, task_name
@@ -51,11 +51,13 @@ def index(shelf: Shelf) -> Rendered:
     found = [(run, run.snapshot()) for run in shelf]
     counted = [(run.name, s) for run, s in found if s is not None]
     names = labels([s.subject for _, s in counted]) if counted else []
-    drawing = shelf.together(counted) if counted else None
+    waiting = len(counted) < len(found)
+    # curves of some of the runs would be drawn for nothing
+    drawing = None if waiting else shelf.together(counted)
     rows = [
         (run, s, dict(zip((n for n, _ in counted), names, strict=True)).get(run.name, run.name)) for run, s in found
     ]
-    return Rendered("index.html.j2", {"rows": rows, "waiting": len(counted) < len(found), **_chart(drawing)})
+    return Rendered("index.html.j2", {"rows": rows, "task": task_name, "waiting": waiting, **_chart(drawing)})
 
 
 def compare(shelf: Shelf, chosen: Sequence[str]) -> Rendered:
@@ -251,7 +253,7 @@ def problem(run: OpenRun, query: Query) -> Rendered:
         mask = SHOWN[kind][1](found)
         key = query.get("class", "")
         if key:
-            keys = browse.class_keys(ledger, browse.problem_key(ledger, name)[0])
+            keys = browse.class_keys(ledger, problem_key(ledger, name)[0])
             keys |= {browse.NO_ANSWER: "none", browse.NOT_LOOKED: "pending"}
             mask = mask & np.array([keys.get(int(a)) == key for a in found.answer], bool)
         chosen = found.chosen(mask)
