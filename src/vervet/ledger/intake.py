@@ -13,9 +13,8 @@ from pathlib import Path
 
 from vervet.ledger.formats.rows import Entry, Imported, Row, Skipped
 from vervet.ledger.store import Ledger, encode, hash16, storage
-from vervet.ledger.write import OUTCOME_CODES, Extracted, Recorder, verifier_id
+from vervet.ledger.write import OUTCOME_CODES, REQUEST, SAMPLE, Extracted, Recorder, verifier_id
 from vervet.records import (
-    Completion,
     Outcome,
     Params,
     Problem,
@@ -187,8 +186,8 @@ class Intake(Recorder):
 
     def _text_with_answer(self, row: Row, seen: _Seen, found: Extracted | None) -> int:
         """The id of a stored text that has this text, answer, verdict and score; made if need be."""
-        raw, answer = encode(row.text), encode(found.answer) if found else b""
-        mark, answer_mark = hash16(raw), hash16(answer)
+        raw = encode(row.text)
+        mark, answer_mark = hash16(raw), hash16(encode(found.answer) if found else b"")
         answer_id = self._known_answer(seen, answer_mark, row.correct) if found else None
         if found is None or answer_id is not None:
             text_id = self._known_text(seen.key, mark, answer_id, row.score)
@@ -196,7 +195,7 @@ class Intake(Recorder):
                 return text_id
         text_id = self._new_text(seen.key, raw, mark)
         if found is not None and answer_id is None:
-            answer_id = self._new_answer(seen.key, found, answer, answer_mark, text_id, row.text)
+            answer_id = self._new_answer(seen.key, found, answer_mark, text_id, row.text)
             self._judge(seen.check, answer_id, row.correct)
         self._db.execute("INSERT INTO extractions VALUES (?, ?, ?)", (self._extractor_id, text_id, answer_id))
         if row.score is not None:
@@ -261,11 +260,13 @@ class Intake(Recorder):
         if row.finish_reason not in self._finish_reasons and len(self._finish_reasons) < _FINISH_REASONS:
             self._finish_reasons.add(row.finish_reason)
         finish = row.finish_reason if row.finish_reason in self._finish_reasons else "other"
-        completion = Completion(row.text, finish, row.completion_tokens, row.reasoning)
         request = Request(row.problem_id, "", _PARAMS, index, 1, 0)
-        reply = Reply((completion,), Usage(completion_tokens=row.completion_tokens), NAME)
-        request_id = self._add_request(request, reply, problem, NO_SEED if row.seed is None else row.seed)
-        self._add_sample(problem, index, request_id, 0, text_id, completion)
+        reply = Reply((), Usage(completion_tokens=row.completion_tokens), NAME)
+        asked = self._request_row(request, reply, NO_SEED if row.seed is None else row.seed)
+        request_id = self._db.execute(REQUEST, (None, *asked)).lastrowid
+        reasoning = self._add_texts([(problem, row.reasoning)])[0][0] if row.reasoning else None
+        what = text_id, reasoning, None, self._ledger.name_id(finish), row.completion_tokens, None
+        self._db.execute(SAMPLE, (problem, index, request_id, 0, *what))
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
