@@ -1,6 +1,6 @@
 # Short verbs; the work is in scripts/. Nothing needs activating: every command runs from .venv.
 #   make demo  test  test-all  check  format  bench  docs  reference  clean
-# Variables: PYTHON=/path/to/python3.12   ARGS="-k ledger -x" (for pytest)   DEMO_PROBLEMS, DEMO_N, DEMO_MODEL
+# Variables: PYTHON=/path/to/python3.12   ARGS="-k ledger -x" (for pytest), PARALLEL= (one process)   DEMO_PROBLEMS, DEMO_N, DEMO_MODEL
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -13,6 +13,8 @@ export PYTHON
 
 BIN := .venv/bin
 ARGS ?=
+# Tests of a file run in one process; with few processes, for many of them talk to servers and kill programs by the clock.
+PARALLEL ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 DEMO_MODEL ?= local/smollm2-135m
 DEMO_N ?= 32
@@ -41,7 +43,7 @@ demo: env-demo
 	@echo "open this in a browser: $$PWD/report.html"
 
 test: env-test
-	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL) $(ARGS)
 
 # The rest: what takes long or needs other programs, which are installed first; a missing part fails here instead of skipping.
 test-all: env-all

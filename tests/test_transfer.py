@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +25,7 @@ from vervet import api
 from vervet.analysis.counts import read_counts
 from vervet.cli.main import execute
 from vervet.errors import BadData, BadOption, RunInUse, UserError
+from vervet.ledger import intake
 from vervet.ledger.check import check
 
 Rows = list[dict[str, Any]]
@@ -89,9 +93,10 @@ def files(draw: st.DrawFn) -> Rows:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(files())
-def test_an_import_counts_what_the_file_counts_and_an_export_brings_it_back(rows: Rows) -> None:
-    with tempfile.TemporaryDirectory() as name:
+@given(files(), st.sampled_from([1, 3, intake._CHUNK_ROWS]))
+def test_an_import_counts_what_the_file_counts_and_an_export_brings_it_back(rows: Rows, at_once: int) -> None:
+    """However many rows are in memory: what repeats is found whether it waits or is stored."""
+    with tempfile.TemporaryDirectory() as name, mock.patch.object(intake, "_CHUNK_ROWS", at_once):
         folder = Path(name)
         done = api.import_samples(write(folder / "in.jsonl", rows), folder / "run")
         assert (done.samples, done.skipped_total) == (len(rows), 0)
@@ -185,6 +190,24 @@ def test_verdicts_that_contradict_each_other_are_counted_as_in_the_file(tmp_path
     with api.open_run(tmp_path / "run") as run:
         assert table(run.counts()) == {"p": (5, 3, 1)}
         assert run.facts().distinct_answers == 3
+
+
+def test_what_repeats_is_stored_once_however_far_apart(tmp_path: Path) -> None:
+    """Texts of two problems in turn, over several transactions, with thoughts that repeat too."""
+    texts = [str(i) * 70 for i in range(5)]
+    many = 2 * intake._CHUNK_ROWS + 100
+    rows = [
+        {"problem_id": f"p{i % 2}", "text": texts[i % 5], "correct": i % 5 == 0, "reasoning": f"so {i % 3}"}
+        for i in range(many)
+    ]
+    done = api.import_samples(write(tmp_path / "in.jsonl", rows), tmp_path / "run")
+    assert (done.samples, done.contradictions) == (many, 0)
+    with api.open_run(tmp_path / "run") as run:
+        assert run.facts().distinct_answers == 10
+        assert table(run.counts()) == counted(rows)
+    with contextlib.closing(sqlite3.connect(tmp_path / "run/ledger.sqlite")) as db:
+        assert db.execute("SELECT count(*), count(DISTINCT problem || hex(hash)) FROM texts").fetchone() == (16, 16)
+    assert faults(tmp_path / "run") == []
 
 
 def test_rows_that_cannot_be_stored_are_listed_by_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

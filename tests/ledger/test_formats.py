@@ -44,10 +44,10 @@ def row(**cells: Any) -> Entry:
         ({"problem_id": 7}, "problem_id", "7"),
         ({"text": ""}, "text", ""),
         ({"text": "a\ud800b"}, "text", "a\ud800b"),
-        ({"sample_index": 3}, "index", 3),
-        ({"sample_index": 3.0}, "index", 3),
-        ({"sample_index": None}, "index", None),
-        ({"sample_index": float("nan")}, "index", None),
+        ({"sample_index": 3}, "sample_index", 3),
+        ({"sample_index": 3.0}, "sample_index", 3),
+        ({"sample_index": None}, "sample_index", None),
+        ({"sample_index": float("nan")}, "sample_index", None),
         ({"answer": 18}, "answer", "18"),
         ({"answer": 0.5}, "answer", "0.5"),
         ({"answer": ""}, "answer", ""),
@@ -218,10 +218,10 @@ def test_parquet_kinds_that_tables_have(tmp_path: Path) -> None:
     }
     first, second, third = read(parquet(tmp_path / "a.parquet", columns))
     assert isinstance(first, Row)
-    assert (first.problem_id, first.index, first.correct, first.score) == ("a", 0, True, 0.5)
+    assert (first.problem_id, first.sample_index, first.correct, first.score) == ("a", 0, True, 0.5)
     assert str(second) == "row 2: no text"
     assert isinstance(third, Row)
-    assert (third.index, third.correct, third.score) == (None, None, None)
+    assert (third.sample_index, third.correct, third.score) == (None, None, None)
 
 
 def test_parquet_text_that_is_not_utf8_is_skipped_by_row(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_answers_and_scores_in_lists(tmp_path: Path) -> None:
     assert choose_reader(path, None).name == "lists"
     found = read(path)
     rows = [e for e in found if isinstance(e, Row)]
-    assert [(e.problem_id, e.index, e.answer, e.unanswered, e.correct, e.score) for e in rows] == [
+    assert [(e.problem_id, e.sample_index, e.answer, e.unanswered, e.correct, e.score) for e in rows] == [
         ("0", 0, "4", False, True, 0.5),
         ("0", 1, None, True, False, None),
         ("0", 2, "5", False, False, -1.0),
@@ -388,7 +388,7 @@ def test_monkey_business_rows(tmp_path: Path, kind: str) -> None:
         path = lines(tmp_path / "a.jsonl", *objects)
     assert choose_reader(path, None).name == "monkey_business"
     rows = [e for e in read(path) if isinstance(e, Row)]
-    assert [(e.problem_id, e.index, e.text, e.correct, e.reference, e.prompt) for e in rows] == [
+    assert [(e.problem_id, e.sample_index, e.text, e.correct, e.reference, e.prompt) for e in rows] == [
         ("17", 0, "2", True, "2", "1 + 1?"),
         ("17", 1, "3", False, "2", "1 + 1?"),
         ("4", 0, "4", True, "4", "2 + 2?"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -15,10 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers import vervet
 from vervet.errors import RunInUse, RunMismatch, StorageError, UserError
 from vervet.ledger import Drawn, Extracted, GroupCommit, Ledger, Recorder, View, read, verifier_id, view
 from vervet.ledger.check import check
 from vervet.ledger.texts import Codec, Trainer
+from vervet.ledger.write import Press
 from vervet.records import (
     Completion,
     Config,
@@ -161,7 +164,7 @@ def test_the_effective_verdict_is_the_majority_of_decided_trials(
         counts = read.counts(ledger)
         assert counts.c.tolist() == [effective is PASS]
         assert counts.unknown.tolist() == [effective is UNKNOWN]
-        assert read.judgement(ledger, view(ledger), new.answer_id)[0] is effective
+        assert [s.outcome for s in read.samples(ledger, "p0", view(ledger))] == [effective]
         assert len(read.trials(ledger, view(ledger), new.answer_id)) == len(trials)
 
 
@@ -258,6 +261,27 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     raw.close()
     with pytest.raises(UserError, match="upgrade vervet"):
         Ledger.open(tmp_path / "r")
+
+
+def test_a_run_of_the_first_schema_is_brought_up_to_date_as_the_error_says(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    with make(folder) as ledger:
+        store(ledger, draw("p1", 0, ["one", "two"]), PASS, FAIL)
+        before = list(map(tuple, (read.counts(ledger).n, read.counts(ledger).c)))
+    raw = sqlite3.connect(folder / "ledger.sqlite")
+    raw.execute("ALTER TABLE requests DROP COLUMN charged_tokens")
+    raw.execute("PRAGMA user_version = 1")
+    raw.close()
+    with pytest.raises(UserError, match="older schema") as caught:
+        Ledger.open(folder)
+    words = re.search("`vervet (.*)`", str(caught.value))
+    assert words is not None
+    done = vervet(*words[1].split())
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert "0 faults" in done.stdout
+    with Ledger.open(folder) as ledger:
+        assert list(map(tuple, (read.counts(ledger).n, read.counts(ledger).c))) == before
+        assert ledger.db.execute("SELECT charged_tokens FROM requests").fetchall() == [(None,)]
 
 
 def test_a_run_that_was_never_started_is_no_run(tmp_path: Path) -> None:
@@ -388,6 +412,22 @@ def test_a_failed_transaction_takes_its_dictionary_and_its_logs_with_it(tmp_path
         assert read.trials(ledger, view(ledger), 21)[0]["log"] == "the assertion in line 3"
     with Ledger.open(tmp_path / "r") as reader:
         assert [s.text for s in read.samples(reader, "p0", view(reader))] == texts
+
+
+def test_many_texts_are_packed_as_one_by_one(tmp_path: Path) -> None:
+    """Also where a dictionary is trained in between, and where there is nothing to pack."""
+    dice = random.Random(1)
+    words = [f"word{dice.randrange(10**9)} " for _ in range(400)]
+    texts = ["".join(dice.choices(words, k=90)).encode() for _ in range(400)]
+    with make(tmp_path / "one", 1) as ledger, ledger.transaction():
+        press = Press(ledger)
+        one_by_one = [press.pack(text) for text in texts]
+    with make(tmp_path / "many", 1) as ledger, ledger.transaction():
+        press = Press(ledger)
+        assert [*press.pack_all(texts[:3]), *press.pack_all(texts[3:])] == one_by_one
+        assert {dictionary for dictionary, _ in one_by_one} == {0, 1}
+        assert list(press.pack_all([])) == []
+        assert [ledger.unpack(*packed) for packed in press.pack_all([b"", b""])] == ["", ""]
 
 
 def test_training_keeps_a_bounded_sample() -> None:

@@ -46,7 +46,7 @@ def test_inspects_archive_counts_what_inspect_counted() -> None:
     name, entries = read(FILES / "inspect.eval")
     found = rows(entries)
     assert name == "inspect"
-    assert sorted((r.problem_id, r.index) for r in found) == [(f"q{i}", j) for i in range(3) for j in range(4)]
+    assert sorted((r.problem_id, r.sample_index) for r in found) == [(f"q{i}", j) for i in range(3) for j in range(4)]
     assert sum(r.correct is True for r in found) / len(found) == 0.5
     assert all(r.correct is not None for r in found)
     assert {r.prompt for r in found} == {"2 + 2?"}
@@ -87,7 +87,7 @@ def test_a_number_for_several_responses_is_no_verdict_on_any(tmp_path: Path) -> 
     }
     likelihoods = row | {"doc_id": 1, "resps": [[-1.0, True]], "filtered_resps": [[-1.0, True]]}
     _, entries = read(lines(tmp_path / "samples.jsonl", row, likelihoods))
-    assert [(r.text, r.index, r.correct) for r in rows(entries)] == [("a", 0, None), ("b", 1, None)]
+    assert [(r.text, r.sample_index, r.correct) for r in rows(entries)] == [("a", 0, None), ("b", 1, None)]
     assert "log-likelihoods" in whys(entries)[0]
 
 
@@ -112,7 +112,7 @@ def test_a_folder_of_seeds_is_one_run(tmp_path: Path) -> None:
     (tmp_path / "output-rs2.jsonl.done").touch()
     name, entries = read(tmp_path)
     assert name == "nemo_skills"
-    assert [(r.problem_id, r.index, r.answer, r.unanswered, r.correct) for r in rows(entries)] == [
+    assert [(r.problem_id, r.sample_index, r.answer, r.unanswered, r.correct) for r in rows(entries)] == [
         ("0", 0, "2", False, True),
         ("1", 0, None, True, False),
         ("0", 2, "2", False, False),
@@ -172,7 +172,7 @@ def test_the_papers_yaml_and_nothing_in_it_is_executed(tmp_path: Path) -> None:
     name, entries = read(tmp_path)
     assert name == "llmonk"
     assert not mark.exists()
-    assert [(r.problem_id, r.index, r.text, r.correct, r.prompt) for r in rows(entries)] == [
+    assert [(r.problem_id, r.sample_index, r.text, r.correct, r.prompt) for r in rows(entries)] == [
         ("9", 0, "4", None, "q"),
         ("10", 0, "2", True, "1 + 1?"),
         ("10", 1, "3", False, "1 + 1?"),

@@ -1,22 +1,49 @@
-"""A real HTTP server in a thread that answers as vLLM's scoring endpoints do, around any function of texts."""
+"""A real HTTP server in a thread that answers as vLLM's scoring endpoints do, around any model or function of texts."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
 
 Score = Callable[[str, str], float]
 """(question, response) -> a number."""
 
 
-class Served:
-    """What the server does, and what it has seen."""
+class Model(Protocol):
+    """A model as the endpoints put texts to it: one number a label each time. ValueError: a text that is too long."""
+
+    def pair(self, first: str, second: str) -> list[float]: ...
+    def text(self, text: str) -> list[float]: ...
+    def talk(self, messages: Sequence[Mapping[str, str]]) -> list[float]: ...
+
+
+class Function:
+    """A function of question and response in a model's place."""
 
     def __init__(self, score: Score) -> None:
         self.score = score
+
+    def pair(self, first: str, second: str) -> list[float]:
+        return [self.score(first, second)]
+
+    def text(self, text: str) -> list[float]:
+        number = self.score(*text.split("\n\n", 1))
+        return [-number, number]
+
+    def talk(self, messages: Sequence[Mapping[str, str]]) -> list[float]:
+        asked, given = (m["content"] for m in messages)
+        return [self.score(asked, given)]
+
+
+class Served:
+    """What the server does, and what it has seen."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
         self.requests: list[tuple[str, dict]] = []
         self.busy = 0
         # answers of 503 before the first real one
@@ -32,28 +59,33 @@ class Served:
             return 503, {"error": "busy"}
         if self.refuses and self.refuses in json.dumps(body):
             return 400, {"error": "too long"}
+        try:
+            return self._run(path, body)
+        except ValueError as error:
+            return 400, {"error": str(error)}
+
+    def _run(self, path: str, body: dict) -> tuple[int, object]:
         match path:
             case "/score":
-                scores = [self.score(body["text_1"], text) for text in body["text_2"]]
+                scores = [self.model.pair(body["text_1"], text)[-1] for text in body["text_2"]]
                 # out of order, as a server may answer
                 return 200, {"data": [{"index": i, "score": s} for i, s in reversed(list(enumerate(scores)))]}
             case "/rerank":
-                scores = [self.score(body["query"], text) for text in body["documents"]]
+                scores = [self.model.pair(body["query"], text)[-1] for text in body["documents"]]
                 ranked = sorted(enumerate(scores), key=lambda pair: -pair[1])
                 return 200, {"results": [{"index": i, "relevance_score": s} for i, s in ranked[: body["top_n"]]]}
             case "/classify":
-                scores = [self.score(*text.split("\n\n", 1)) for text in body["input"]]
-                return 200, {"data": [{"index": i, "label": "x", "probs": [-s, s]} for i, s in enumerate(scores)]}
+                found = [self.model.text(text) for text in body["input"]]
+                return 200, {"data": [{"index": i, "label": "x", "probs": probs} for i, probs in enumerate(found)]}
             case "/pooling":
-                asked, given = (m["content"] for m in body["messages"])
-                return 200, {"data": [{"index": 0, "data": [[0.0], [self.score(asked, given)]]}]}
+                return 200, {"data": [{"index": 0, "data": [[0.0], self.model.talk(body["messages"])]}]}
         return 404, {"error": "no such path"}
 
 
 @contextlib.contextmanager
-def serving(score: Score) -> Iterator[tuple[str, Served]]:
+def serving(model: Model | Score) -> Iterator[tuple[str, Served]]:
     """The server's base URL, and its state."""
-    state, lock = Served(score), threading.Lock()
+    state, lock = Served(Function(model) if callable(model) else model), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

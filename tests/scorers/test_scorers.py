@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.scorers.server import serving
-from tests.scorers.tiny import tiny_classifier
+from tests.scorers.tiny import JOINED, TURNS, TinyModel, tiny_classifier
 from vervet.api.scoring import build_scorer
 from vervet.errors import BadOption, UnknownName
 from vervet.protocols import SamplerTraits, ScorerSetup
@@ -131,12 +131,35 @@ def test_served_models_conform(api):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("chat", "labels"), [(False, 1), (True, 2)])
-def test_a_transformers_classifier_conforms(tmp_path, chat, labels):
-    folder = tiny_classifier(tmp_path / "tiny", chat=chat, labels=labels)
+@pytest.mark.parametrize(("template", "labels"), [("", 1), (TURNS, 2)])
+def test_a_transformers_classifier_conforms(tmp_path, template, labels):
+    folder = tiny_classifier(tmp_path / "tiny", template=template, labels=labels)
     conform_to_scorer(
         lambda: build_scorer(f"hf/{folder}", _setup(), {"max_length": 256}), PROBLEM, SAMPLES, size=1 << 12
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("api", "template"), [("score", ""), ("rerank", ""), ("classify", JOINED), ("pooling", TURNS)])
+def test_a_served_classifier_scores_as_the_same_model_does_in_process(tmp_path, api, template):
+    """Each endpoint runs the model on what it was sent; the template has the model in process read the same text."""
+    folder = tiny_classifier(tmp_path / "tiny", template=template)
+    inside = _scores(build_scorer(f"hf/{folder}", _setup(), {}))
+    assert len(set(inside)) == len(SAMPLES), "a model that does not tell the samples apart shows nothing"
+    with serving(TinyModel(folder)) as (url, state):
+        assert _scores(build_scorer("served/tiny", _setup(url=url), {"api": api})) == pytest.approx(inside, rel=1e-5)
+        assert {path for path, _ in state.requests} == {f"/{api}"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", [0, 1, -1])
+def test_a_served_classifiers_probability_is_of_the_label_that_is_asked_for(tmp_path, label):
+    folder = tiny_classifier(tmp_path / "tiny", template=JOINED, labels=2)
+    zero, one = (_scores(build_scorer(f"hf/{folder}", _setup(), {"label": i})) for i in (0, 1))
+    share = [1 / (1 + math.exp(a - b)) for a, b in zip(zero, one, strict=True)]
+    with serving(TinyModel(folder, activation=True)) as (url, _):
+        scores = _scores(build_scorer("served/tiny", _setup(url=url), {"api": "classify", "label": label}))
+    assert scores == pytest.approx(share if label else [1 - s for s in share], rel=1e-5)
 
 
 @pytest.mark.slow
@@ -144,24 +167,17 @@ def test_a_transformers_classifier_conforms(tmp_path, chat, labels):
 def test_a_local_judge_and_a_served_classifier_through_one_protocol(tmp_path):
     """A real model in llama.cpp, and a real HTTP server around a real transformers classifier."""
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
-    folder = tiny_classifier(tmp_path / "tiny")
-    inside = build_scorer(f"hf/{folder}", _setup(), {"max_length": 256})
-    known = dict(zip((s.text for s in SAMPLES), _scores(inside), strict=True))
-
-    def classify(question, response):
-        assert question == "What is 2 + 2?"
-        return known[response]
-
     from vervet.api.scoring import _models
 
-    with serving(classify) as (url, state):
+    folder = tiny_classifier(tmp_path / "tiny")
+    with serving(TinyModel(folder, activation=True)) as (url, state):
         served = build_scorer("served/tiny", _setup(url=url), {"api": "classify"})
-        assert _scores(served) == pytest.approx([known[s.text] for s in SAMPLES])
+        judge = build_scorer("judge/local/smollm2-135m", ScorerSetup((), _models((), None)), {})
+        for scorer in (served, judge):
+            scores = _scores(scorer)
+            assert all(score is not None and 0 < score < 1 for score in scores)
+            assert len(set(scores)) == len(SAMPLES)
         assert len(state.requests) == 1
-    judge = build_scorer("judge/local/smollm2-135m", ScorerSetup((), _models((), None)), {})
-    scores = _scores(judge)
-    assert all(score is not None and 0 < score < 1 for score in scores)
-    assert len(set(scores)) > 1
 
 
 # ---------------------------------------------------------------------------------------------- judges

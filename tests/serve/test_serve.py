@@ -6,6 +6,8 @@ import asyncio
 import json
 import random
 import shutil
+import signal
+import socket
 import subprocess
 import threading
 import time
@@ -365,6 +367,47 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
     [run] = (tmp_path / "exchanges").iterdir()
     with api.open_run(run) as kept:
         assert len(kept.problem_ids()) == 4
+
+
+def test_a_second_sigterm_refuses_what_is_in_flight(tmp_path: Path) -> None:
+    """A whole reply becomes an error, a stream that has begun ends with one, and a half request is cut off."""
+    settings = "keepalive_s = 0.2\n"
+    with Server(answer=echo, latency_s=60) as slow, serving(tmp_path, settings + config(slow.url)) as found:
+        replies: dict[bool, tuple[int, bytes]] = {}
+
+        def ask(stream: bool) -> None:
+            status, _, raw = found.request(HELLO | {"stream": stream})
+            replies[stream] = status, raw
+
+        threads = [threading.Thread(target=ask, args=(stream,)) for stream in (False, True)]
+        for thread in threads:
+            thread.start()
+        port = int(found.url.removesuffix("/v1").rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as half:
+            half.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 100\r\n\r\n{"
+            )
+            deadline = time.monotonic() + 60
+            while json.loads(found.request(None, "/health")[2])["in_flight"] < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert json.loads(found.request(None, "/health")[2])["in_flight"] == 3
+            found.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            assert found.process.poll() is None, "the first signal waits for everybody"
+            assert found.stop() == 130
+        for thread in threads:
+            thread.join(30)
+    status, raw = replies[False]
+    assert (status, json.loads(raw)["error"]["code"]) == (503, "shutting_down")
+    status, raw = replies[True]
+    assert status == 200
+    assert raw.startswith(b": working\n\n")
+    assert b"shutting_down" in raw
+    assert b"[DONE]" not in raw, "nobody takes it for a whole reply"
+    said = (tmp_path / "stderr.txt").read_text()
+    assert "Traceback" not in said
+    assert "ended at the second signal: 3 requests were refused" in said
 
 
 # ------------------------------------------------------------------------------------------- the operator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -98,6 +99,22 @@ def test_time_is_the_answers_and_the_prover_comes_back():
     slow, after = judge(lambda: Rocq(coqtop=coqtop(), processes=1, cpu_s=1.0, wall_s=60), TRUE, loop, TWIN)
     assert (slow.outcome, slow.reason) == (Outcome.FAIL, Reason.CPU_TIME)
     assert after.outcome == Outcome.PASS
+
+
+def test_time_counts_over_all_the_sentences_of_an_answer():
+    many = "Proof. " + "idtac. " * 200_000 + "lia. Qed."
+    began = time.monotonic()
+    slow, after = judge(lambda: Rocq(coqtop=coqtop(), processes=1, cpu_s=1.0, wall_s=60), TRUE, many, TWIN)
+    assert (slow.outcome, slow.reason) == (Outcome.FAIL, Reason.CPU_TIME)
+    assert after.outcome == Outcome.PASS
+    assert time.monotonic() - began < 60
+
+
+def test_an_answer_cut_short_fails_without_waiting_for_its_rest():
+    began = time.monotonic()
+    [verdict] = judge(lambda: Rocq(coqtop=coqtop(), processes=1, wall_s=300), TRUE, "Proof. intros. li")
+    assert (verdict.outcome, verdict.reason) == (Outcome.FAIL, Reason.SYNTAX)
+    assert time.monotonic() - began < 100
 
 
 def test_a_statement_that_does_not_load_says_nothing_about_answers():

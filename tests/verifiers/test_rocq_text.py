@@ -32,6 +32,18 @@ def test_sentences_are_split_as_the_prover_splits_them(source, expected):
 
 
 @pytest.mark.parametrize(
+    "sentence", ["lra.", "intros...", "-", "{", "}", "1: {", 'idtac "a. b".', "rewrite Nat.add_comm."]
+)
+def test_a_sentence_with_its_end_is_complete(sentence):
+    assert text.complete(sentence)
+
+
+@pytest.mark.parametrize("sentence", ["lra", "rewrite Nat.add_comm", 'idtac "never closed. lra.', "a ..", "1:", ""])
+def test_a_sentence_cut_short_is_not(sentence):
+    assert not text.complete(sentence)
+
+
+@pytest.mark.parametrize(
     "sentence",
     [
         "Axiom cheat : False.",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vervet.analysis.agreement import Agreement, Codes, Compared, agreement
-from vervet.api.audit import AT_ONCE
+from vervet.api.auditing import AT_ONCE
 from vervet.api.door import door
 from vervet.api.existing import Run
 from vervet.api.parts import _verifier_spec as verifier_spec

@@ -83,8 +83,14 @@ def show_task(name: str, form: str = "chat", options: dict[str, str] | None = No
     }
 
 
-def check_ledger(folder: Path | str) -> dict[str, Any]:
-    """Re-derive a ledger's hashes, references and counts: vervet.ledger-check/1. Raises: UserError where there is no run."""
+def check_ledger(folder: Path | str, *, migrate: bool = False) -> dict[str, Any]:
+    """Re-derive a ledger's hashes, references and counts: vervet.ledger-check/1.
+
+    Args: migrate: bring a ledger of an older schema up to date first; one that is so already stays as it is.
+    Raises: UserError where there is no run, or an older schema; RunInUse where a run writes and `migrate` is given.
+    """
+    if migrate:
+        Ledger.open(Path(folder), writer=True).close()
     with Ledger.open(Path(folder)) as ledger:
         checked, faults = check(ledger)
     return {"schema": "vervet.ledger-check/1", "run": str(folder), "checked": checked, "faults": faults}

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from vervet.api.parts import build_policy
-from vervet.config import Settings
 from vervet.engine.plan import total
 from vervet.engine.run import wanted
 from vervet.ledger import Ledger, read, view
@@ -113,6 +111,9 @@ class Run:
         if ":" in name:
             # a policy of the user's own is code, and code out of a ledger is not run: what it wanted last
             return int(self._ledger.meta("missing", 0))
+        from vervet.api.parts import build_policy  # noqa: PLC0415  a run is read without settings: pydantic costs 0.1 s
+        from vervet.config import Settings  # noqa: PLC0415
+
         policy = build_policy(Settings(n=n, policy=name), dotted=False)
         extractor = self._ledger.meta("extractor", "")
         return total(rows, wanted(self._ledger, policy, list(rows), view(self._ledger).verifier, extractor))

@@ -273,6 +273,10 @@ def _target(folder: Path, chosen: Format, out: Path | str | None) -> Path:
     return path
 
 
+_BUFFER_BYTES = 1 << 20
+# lines are written one by one
+
+
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` when the block ends well. Raises: StorageError."""
@@ -281,7 +285,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "wb", buffering=_BUFFER_BYTES) as file:
             yield file
         mask = os.umask(0)
         os.umask(mask)

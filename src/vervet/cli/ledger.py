@@ -20,12 +20,15 @@ def register(app: typer.Typer) -> None:
 
 def check(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="First bring a ledger that an older Vervet wrote up to date.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Re-derive every hash, reference and count of a ledger, and name what is damaged."""
     from vervet import api
 
-    found = api.check_ledger(run)
+    found = api.check_ledger(run, migrate=migrate)
     if as_json:
         output.document(found)
     else:

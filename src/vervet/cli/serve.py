@@ -45,7 +45,7 @@ def serve(
 ) -> None:
     """Serve models under an OpenAI-compatible address: verified-64:MODEL, best-of-16:MODEL, majority-32:MODEL, or MODEL.
 
-    SIGTERM and Ctrl-C end it when everybody has been answered. Every exchange is kept in a ledger.
+    SIGTERM and Ctrl-C end it when everybody has been answered, a second one at once. Every exchange is kept in a ledger.
     """
     from vervet.errors import BadOption
     from vervet.plugins import parse_options
@@ -67,4 +67,7 @@ def serve(
         typer.get_text_stream("stdout").flush()
         output.warn("serving; Ctrl-C ends it when everybody has been answered")
 
-    run_server(from_file(config).over(said), ready)
+    unanswered = run_server(from_file(config).over(said), ready)
+    if unanswered:
+        output.warn(f"ended at the second signal: {unanswered} request{'s were' if unanswered > 1 else ' was'} refused")
+        raise typer.Exit(130)

@@ -6,32 +6,20 @@ Lists are arrays and read no text; a text is decompressed when it is shown.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from vervet.errors import UserError
-from vervet.ledger.read import _NONE, _UNEXTRACTED, FAIL, PASS, PENDING, UNKNOWN, View, trials
+from vervet.ledger.read import _NONE, _UNEXTRACTED, FAIL, PASS, PENDING, UNKNOWN, View, majority, problem_key, trials
 from vervet.ledger.store import Ledger, decode, encode, storage
 from vervet.records import IntArray, Reason, derive_seed
 
 NO_ANSWER, NOT_LOOKED = _NONE, _UNEXTRACTED
 OUTCOMES = {FAIL: "FAIL", PASS: "PASS", UNKNOWN: "UNKNOWN", PENDING: "pending"}
 Codes = np.ndarray[Any, np.dtype[np.int8]]
-
-
-def problem_key(ledger: Ledger, problem_id: str) -> tuple[int, int]:
-    """Keys of a problem and of its check. Raises: UserError where the run has no such problem."""
-    with storage(ledger.path):
-        try:
-            row = ledger.db.execute("SELECT id, check_id FROM problems WHERE name = ?", (problem_id,)).fetchone()
-        except UnicodeEncodeError:  # a lone surrogate: no stored name has one
-            row = None
-    if row is None:
-        raise UserError(f"{ledger.folder} has no problem {problem_id!r}")
-    return int(row[0]), int(row[1])
 
 
 def problem_names(ledger: Ledger) -> list[str]:
@@ -111,16 +99,7 @@ def _effective(ledger: Ledger, which: View, check: int) -> dict[int, tuple[int, 
     found: dict[int, list[tuple[int, int]]] = {}
     for answer, outcome, reason in ledger.db.execute(query, (which.verifier, check)):
         found.setdefault(answer, []).append((outcome, reason))
-    return {answer: _majority(rows) for answer, rows in found.items()}
-
-
-def _majority(rows: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    if len(rows) == 1:
-        return rows[0]
-    balance = sum((outcome == PASS) - (outcome == FAIL) for outcome, _ in rows)
-    outcome = PASS if balance > 0 else FAIL if balance < 0 else UNKNOWN
-    agreeing = [reason for o, reason in rows if o == outcome]
-    return outcome, agreeing[-1] if agreeing else 0
+    return {answer: majority(rows) for answer, rows in found.items()}
 
 
 # ------------------------------------------------------------------------------------------------ classes of answers

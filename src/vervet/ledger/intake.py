@@ -9,24 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
+from vervet.ledger.batch import Batch, Judged
 from vervet.ledger.formats.rows import Entry, Imported, Row, Skipped
 from vervet.ledger.store import Ledger, encode, hash16, storage
-from vervet.ledger.write import OUTCOME_CODES, REQUEST, SAMPLE, Extracted, Recorder, verifier_id
-from vervet.records import (
-    Outcome,
-    Params,
-    Problem,
-    Prompt,
-    Reason,
-    Reply,
-    Request,
-    Strength,
-    Usage,
-    canonical_json,
-    fingerprint,
-)
+from vervet.ledger.write import OUTCOME_CODES, Extracted, verifier_id
+from vervet.records import Outcome, Problem, Prompt, Reason, Strength, Usage, canonical_json, fingerprint
 
 NAME = "imported"
 # the verifier and the scorer that stand for whoever judged the file
@@ -35,20 +25,18 @@ EXTRACTOR = "imported/1"
 # answers as the file has them, else the whole text
 NO_SEED = -1
 # of a sample whose seed nobody knows
-_CHUNK_ROWS, _CHUNK_CHARS = 2000, 8 * 1024 * 1024
-# rows in one transaction
+_CHUNK_ROWS, _CHUNK_CHARS = 8192, 8 * 1024 * 1024
+# rows in memory, stored problem by problem in one transaction, so that rows that are neighbours in the ledger come together
+# also where the file mixes problems
 _KEPT = 1000
 # skipped rows that are kept in memory; all are in the log
 _FINISH_REASONS = 64
 # distinct ones; the rest are "other"
-_LIKE = 16
-# equal texts that are looked through for one with the same answer and score
 
 Known = Callable[[Row], tuple[Problem, Prompt] | None]
 """The problem that a row is about; None where there is none."""
 Find = Callable[[str, str | None], Extracted | None]
 """(text, the file's answer) -> the answer with its canonical form; None where the file gives none and none is found."""
-_PARAMS = Params(temperature=1.0, top_p=None, max_tokens=1)
 
 
 @dataclass(slots=True)
@@ -63,24 +51,31 @@ class _Seen:
     reference: str | None
 
 
-class Intake(Recorder):
+class Intake:
     """Fills one new ledger. Nothing is executed."""
 
     def __init__(self, ledger: Ledger, *, extractor: str, known: Known, find: Find | None, log: Path) -> None:
         """Args: find: see Find; None: the file's answer counts as it is, else the whole text is the answer.
         log: gets a line for every row that is skipped.
         """
-        super().__init__(ledger, extractor)
+        self._ledger, self._extractor = ledger, extractor
         self._known, self._find_answer, self._log_path = known, find, log
         self._seen: dict[str, _Seen] = {}
-        self._finish_reasons = {"stop"}
         self._given = False
         self._skipped: list[str] = []
         self._skipped_total = self._samples = self._judged = self._contradictions = 0
         with ledger.transaction():
-            self._extractor_id = ledger.name_id(extractor)
-            self._verifier = verifier_id(ledger, NAME, VERSION, {})
-            self._scorer = 0
+            name = ledger.name_id
+            self._extractor_id = name(extractor)
+            self._finish_reasons = {"stop": name("stop")}
+            self._told_by = name(Usage().counted_by), name(NAME)
+            strength = name(Strength.IMPORTED)
+            self._verdicts: dict[bool | None, Judged | None] = {
+                None: None,
+                True: (OUTCOME_CODES[Outcome.PASS], name(Reason.ACCEPTED), strength),
+                False: (OUTCOME_CODES[Outcome.FAIL], name(Reason.REJECTED), strength),
+            }
+            self._batch = Batch(ledger, extractor=self._extractor_id, verifier=verifier_id(ledger, NAME, VERSION, {}))
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Store all rows, in transactions of some thousand."""
@@ -88,10 +83,28 @@ class Intake(Recorder):
             for chunk in _chunks(entries):
                 self._meet(entry for entry in chunk if isinstance(entry, Row))
                 with self._ledger.transaction():
-                    placed = [self._place(entry) if isinstance(entry, Row) else entry for entry in chunk]
-                for skipped in placed:
-                    if skipped is not None:
-                        self._note(skipped, log.write)
+                    skipped = self._store(chunk)
+                for line in skipped:
+                    self._note(line, log.write)
+
+    def _store(self, chunk: list[Entry]) -> list[Skipped]:
+        """Store what can be, problem by problem. Returns what cannot, in the file's order."""
+        skipped: list[tuple[int, Skipped]] = []
+        rows: list[tuple[int, int, Row, _Seen]] = []
+        for number, entry in enumerate(chunk):
+            if isinstance(entry, Skipped):
+                skipped.append((number, entry))
+            elif (seen := self._seen.get(entry.problem_id)) is None:
+                skipped.append((number, Skipped(entry.where, f"the task has no problem {entry.problem_id[:80]!r}")))
+            else:
+                rows.append((seen.key, number, entry, seen))
+        rows.sort(key=itemgetter(0, 1))
+        for _, number, row, seen in rows:
+            wrong = self._place(row, seen)
+            if wrong is not None:
+                skipped.append((number, Skipped(row.where, wrong)))
+        self._batch.flush()
+        return [line for _, line in sorted(skipped, key=itemgetter(0))]
 
     def done(self, run: str, format: str) -> Imported:
         """Close the books. The ledger says from now on whose answers it holds."""
@@ -139,37 +152,46 @@ class Intake(Recorder):
             self._ledger.add_problems([found for found, _ in fresh.values()])
         for problem_id, (_, row) in fresh.items():
             query = "SELECT id, check_id FROM problems WHERE name = ?"
-            key, check = self._db.execute(query, (problem_id,)).fetchone()
-            self._seen[problem_id] = _Seen(key, check, -1, row.index is not None, row.reference)
+            key, check = self._ledger.db.execute(query, (problem_id,)).fetchone()
+            self._seen[problem_id] = _Seen(key, check, -1, row.sample_index is not None, row.reference)
 
     # ------------------------------------------------------------------------------------------- samples
 
-    def _place(self, row: Row) -> Skipped | None:
+    def _place(self, row: Row, seen: _Seen) -> str | None:
         """Store one sample. Returns why not, where it cannot be."""
-        seen = self._seen.get(row.problem_id)
-        if seen is None:
-            return Skipped(row.where, f"the task has no problem {row.problem_id[:80]!r}")
         wrong = self._contradicts(row, seen)
         if wrong is not None:
-            return Skipped(row.where, wrong)
-        index = seen.top + 1 if row.index is None else row.index
+            return wrong
+        index = seen.top + 1 if row.sample_index is None else row.sample_index
         seen.top = max(seen.top, index)
-        self._sample(row, seen.key, index, self._text_with_answer(row, seen, self._answer(row)))
+        text_id = self._text_with_answer(row, seen, self._answer(row))
+        self._batch.add_sample(
+            seen.key,
+            index,
+            text_id,
+            reasoning=self._batch.told(seen.key, row.reasoning) if row.reasoning else None,
+            finish=self._finish(row.finish_reason),
+            tokens=row.completion_tokens,
+            seed=NO_SEED if row.seed is None else row.seed,
+            told_by=self._told_by,
+        )
         self._samples += 1
         self._judged += row.correct is not None
         return None
 
     def _contradicts(self, row: Row, seen: _Seen) -> str | None:
-        if seen.numbered != (row.index is not None):
+        if seen.numbered != (row.sample_index is not None):
             have, has = ("have", "has none") if seen.numbered else ("have no", "has one")
             return f"earlier rows of problem {row.problem_id[:80]!r} {have} sample_index, this one {has}"
         # with a task, its own references count
         if self._find_answer is None and row.reference is not None and row.reference != seen.reference:
             return f"another reference than the first row of problem {row.problem_id[:80]!r}"
-        if row.index is not None and row.index <= seen.top:
-            query = "SELECT 1 FROM samples WHERE config = 0 AND problem = ? AND idx = ?"
-            if self._db.execute(query, (seen.key, row.index)).fetchone():
-                return f"sample {row.index} of problem {row.problem_id[:80]!r} appears twice"
+        if (
+            row.sample_index is not None
+            and row.sample_index <= seen.top
+            and self._batch.has_sample(seen.key, row.sample_index)
+        ):
+            return f"sample {row.sample_index} of problem {row.problem_id[:80]!r} appears twice"
         return None
 
     def _answer(self, row: Row) -> Extracted | None:
@@ -186,87 +208,62 @@ class Intake(Recorder):
 
     def _text_with_answer(self, row: Row, seen: _Seen, found: Extracted | None) -> int:
         """The id of a stored text that has this text, answer, verdict and score; made if need be."""
+        batch, score = self._batch, row.score
+        if score is not None and not batch.scorer:
+            batch.scorer = self._scorer()
         raw = encode(row.text)
-        mark, answer_mark = hash16(raw), hash16(encode(found.answer) if found else b"")
-        answer_id = self._known_answer(seen, answer_mark, row.correct) if found else None
+        key = seen.key, hash16(raw)
+        answer, answer_key, answer_id = raw, key, None
+        if found is not None:
+            if found.answer != row.text:
+                answer = encode(found.answer)
+                answer_key = seen.key, hash16(answer)
+            answer_id = self._known_answer(answer_key, seen, row.correct)
         if found is None or answer_id is not None:
-            text_id = self._known_text(seen.key, mark, answer_id, row.score)
-            if text_id is not None:
-                return text_id
-        text_id = self._new_text(seen.key, raw, mark)
+            known = batch.text(key, answer_id, score)
+            if known is not None:
+                return known
+        text_id = batch.add_text(key, raw)
         if found is not None and answer_id is None:
-            answer_id = self._new_answer(seen.key, found, answer_mark, text_id, row.text)
-            self._judge(seen.check, answer_id, row.correct)
-        self._db.execute("INSERT INTO extractions VALUES (?, ?, ?)", (self._extractor_id, text_id, answer_id))
-        if row.score is not None:
-            self._db.execute("INSERT INTO scores VALUES (?, 0, ?, ?)", (self._scorer_id(), text_id, row.score))
+            answer_id = batch.add_answer(
+                answer_key,
+                found,
+                answer,
+                text=(text_id, row.text),
+                check=seen.check,
+                verdict=self._verdicts[row.correct],
+            )
+        batch.add_extraction(key, text_id, answer_id, score)
         return text_id
 
-    def _known_answer(self, seen: _Seen, mark: bytes, correct: bool | None) -> int | None:
-        want = None if correct is None else OUTCOME_CODES[Outcome.PASS if correct else Outcome.FAIL]
+    def _known_answer(self, key: tuple[int, bytes], seen: _Seen, correct: bool | None) -> int | None:
+        """An answer that is there, with this verdict."""
+        verdict = self._verdicts[correct]
+        want = None if verdict is None else verdict[0]
         others = set()
-        for answer_id in self._equal("answers", seen.key, mark):
-            query = "SELECT outcome FROM verdicts WHERE verifier = ? AND check_id = ? AND answer = ?"
-            row = self._db.execute(query, (self._verifier, seen.check, answer_id)).fetchone()
-            outcome = row[0] if row else None
+        for answer_id, outcome in self._batch.answers(key, seen.check):
             if outcome == want:
                 return answer_id
             others.add(outcome)
         self._contradictions += want is not None and bool(others - {None})
         return None
 
-    def _known_text(self, problem: int, mark: bytes, answer_id: int | None, score: float | None) -> int | None:
-        for text_id in self._equal("texts", problem, mark):
-            query = "SELECT answer FROM extractions WHERE extractor = ? AND text = ?"
-            extraction = self._db.execute(query, (self._extractor_id, text_id)).fetchone()
-            if extraction == (answer_id,) and self._score_of(text_id) == score:
-                return text_id
-        return None
+    def _finish(self, reason: str) -> int:
+        """Id of a finish reason, of "other" where there are too many."""
+        found = self._finish_reasons.get(reason)
+        if found is None:
+            few = len(self._finish_reasons) < _FINISH_REASONS
+            found = self._ledger.name_id(reason if few else "other")
+            if few:
+                self._finish_reasons[reason] = found
+        return found
 
-    def _score_of(self, text_id: int) -> float | None:
-        query = "SELECT value FROM scores WHERE scorer = ? AND kind = 0 AND target = ?"
-        row = self._db.execute(query, (self._scorer, text_id)).fetchone() if self._scorer else None
-        return None if row is None else row[0]
-
-    def _equal(self, table: str, problem: int, mark: bytes) -> list[int]:
-        query = (
-            f"SELECT id, hash FROM {table} WHERE problem = ? AND substr(hash, 1, 6) = ? "  # noqa: S608  two fixed tables
-            "ORDER BY id DESC LIMIT ?"
-        )
-        return [key for key, full in self._db.execute(query, (problem, mark[:6], _LIKE)).fetchall() if full == mark]
-
-    def _judge(self, check: int, answer_id: int, correct: bool | None) -> None:
-        if correct is None:
-            return
-        outcome, reason = (Outcome.PASS, Reason.ACCEPTED) if correct else (Outcome.FAIL, Reason.REJECTED)
-        name = self._ledger.name_id
-        self._db.execute(
-            "INSERT INTO verdicts VALUES (?, ?, ?, 0, ?, ?, ?, NULL, NULL, NULL)",
-            (self._verifier, check, answer_id, OUTCOME_CODES[outcome], name(reason), name(Strength.IMPORTED)),
-        )
-
-    def _scorer_id(self) -> int:
-        if not self._scorer:
-            body = {"name": NAME, "version": VERSION, "settings": {}}
-            mark = bytes.fromhex(fingerprint(NAME, VERSION, {}))
-            row = self._db.execute(
-                "INSERT INTO scorers (fingerprint, name, body) VALUES (?, ?, ?)",
-                (mark, NAME, canonical_json(body).decode()),
-            )
-            self._scorer = int(row.lastrowid or 0)
-        return self._scorer
-
-    def _sample(self, row: Row, problem: int, index: int, text_id: int) -> None:
-        if row.finish_reason not in self._finish_reasons and len(self._finish_reasons) < _FINISH_REASONS:
-            self._finish_reasons.add(row.finish_reason)
-        finish = row.finish_reason if row.finish_reason in self._finish_reasons else "other"
-        request = Request(row.problem_id, "", _PARAMS, index, 1, 0)
-        reply = Reply((), Usage(completion_tokens=row.completion_tokens), NAME)
-        asked = self._request_row(request, reply, NO_SEED if row.seed is None else row.seed)
-        request_id = self._db.execute(REQUEST, (None, *asked)).lastrowid
-        reasoning = self._add_texts([(problem, row.reasoning)])[0][0] if row.reasoning else None
-        what = text_id, reasoning, None, self._ledger.name_id(finish), row.completion_tokens, None
-        self._db.execute(SAMPLE, (problem, index, request_id, 0, *what))
+    def _scorer(self) -> int:
+        """Key of the scorer that stands for the file's."""
+        body = canonical_json({"name": NAME, "version": VERSION, "settings": {}}).decode()
+        mark = bytes.fromhex(fingerprint(NAME, VERSION, {}))
+        statement = "INSERT INTO scorers (fingerprint, name, body) VALUES (?, ?, ?)"
+        return int(self._ledger.db.execute(statement, (mark, NAME, body)).lastrowid or 0)
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -14,6 +14,7 @@ from vervet.records import Counts, Outcome, Problem, Prompt, Sample
 
 IMPORTED = "imported"
 # the task, or the provider, of samples that were made elsewhere
+_CORRECT = {Outcome.PASS: True, Outcome.FAIL: False, Outcome.UNKNOWN: None, None: None}
 Scores = Mapping[str, float | None]
 
 
@@ -54,20 +55,22 @@ class Outgoing:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Plain JSON. `outcome` and `correct` are null while a sample is pending, `correct` also where it is UNKNOWN."""
+        nothing: dict[str, Any] = dict.fromkeys(self.score_columns)
         for problem, sample, scores in self.samples():
             row = {
                 "problem_id": problem.id,
                 "sample_index": sample.index,
                 "text": sample.text,
                 "answer": sample.answer,
-                "outcome": None if sample.outcome is None else str(sample.outcome),
-                "correct": {Outcome.PASS: True, Outcome.FAIL: False}.get(sample.outcome or Outcome.UNKNOWN),
+                "outcome": sample.outcome and sample.outcome.value,
+                "correct": _CORRECT[sample.outcome],
                 "finish_reason": sample.finish_reason,
                 "completion_tokens": sample.completion_tokens,
                 "seed": None if sample.seed < 0 else sample.seed,
                 "reasoning": sample.reasoning or None,
+                **nothing,
+                **scores,
             }
-            row |= {column: scores.get(column) for column in self.score_columns}
             if self.with_checks:
                 row |= {"check": dict(problem.check), "reference": problem.reference}
             yield row

@@ -12,7 +12,7 @@ import orjson
 
 from vervet.errors import UserError
 from vervet.ledger.store import Ledger, decode, storage
-from vervet.records import Counts, IntArray, Outcome, Sample, VerifierSpec, derive_seed
+from vervet.records import Counts, IntArray, Outcome, Reason, Sample, VerifierSpec, derive_seed
 
 FAIL, PASS, UNKNOWN, PENDING = 0, 1, 2, 3
 _OUTCOMES = {FAIL: Outcome.FAIL, PASS: Outcome.PASS, UNKNOWN: Outcome.UNKNOWN}
@@ -240,52 +240,92 @@ def undecided(ledger: Ledger, which: View) -> dict[str, list[int]]:
 # ---------------------------------------------------------------------------------------------- fetching
 
 
+def problem_key(ledger: Ledger, problem_id: str) -> tuple[int, int]:
+    """Keys of a problem and of its check. Raises: UserError where the run has no such problem."""
+    with storage(ledger.path):
+        try:
+            row = ledger.db.execute("SELECT id, check_id FROM problems WHERE name = ?", (problem_id,)).fetchone()
+        except UnicodeEncodeError:  # a lone surrogate: no stored name has one
+            row = None
+    if row is None:
+        raise UserError(f"{ledger.folder} has no problem {problem_id!r}: `vervet show {ledger.folder}` lists them")
+    return int(row[0]), int(row[1])
+
+
 def samples(ledger: Ledger, problem_id: str, which: View, *, indexes: Sequence[int] | None = None) -> Iterator[Sample]:
     """A problem's samples in index order, texts decompressed as they are asked for."""
-    key = ledger.problem_keys().get(problem_id)
-    if key is None:
-        raise UserError(f"{ledger.folder} has no problem {problem_id!r}: `vervet show {ledger.folder}` lists them")
+    key, check = problem_key(ledger, problem_id)
     names, run_seed = ledger.names(), ledger.run_seed
+    # one statement for all there is of a sample: one for each part of it took twice the time
     query = (
-        "SELECT s.idx, s.text, s.reasoning, s.trace, s.finish, s.tokens, s.logprob, e.answer, e.text, r.seed "
-        "FROM samples s LEFT JOIN extractions e ON e.extractor = ? AND e.text = s.text "
-        "JOIN requests r ON r.id = s.request WHERE s.config = 0 AND s.problem = ? ORDER BY s.idx"
+        "SELECT s.idx, s.text, t.dictionary, t.body, s.reasoning, s.trace, s.finish, s.tokens, s.logprob, r.seed, "
+        "e.text, e.answer, a.text, a.start, a.length, a.body, "
+        "(SELECT group_concat(outcome || ' ' || reason) FROM (SELECT outcome, reason FROM verdicts "
+        "WHERE verifier = ? AND check_id = ? AND answer = e.answer ORDER BY trial)) "
+        "FROM samples s JOIN requests r ON r.id = s.request LEFT JOIN texts t ON t.id = s.text "
+        "LEFT JOIN extractions e ON e.extractor = ? AND e.text = s.text LEFT JOIN answers a ON a.id = e.answer "
+        "WHERE s.config = 0 AND s.problem = ?"
     )
-    wanted = None if indexes is None else set(indexes)
+    parameters: list[Any] = [which.verifier, check, which.extractor, key]
+    if indexes is not None:
+        query += " AND s.idx IN (SELECT value FROM json_each(?))"
+        parameters.append(orjson.dumps(list(indexes)).decode())
+    judged = _Judged(names)
     with storage(ledger.path):
-        rows = ledger.db.execute(query, (which.extractor, key))
-        for index, text, reasoning, trace, finish, tokens, logprob, answer, extracted, seed in rows:
-            if wanted is not None and index not in wanted:
-                continue
-            outcome, reason = judgement(ledger, which, answer) if extracted is not None else (None, "")
-            if extracted is not None and answer is None:
-                outcome, reason = Outcome.FAIL, "no_answer"
+        for (
+            index, text_id, dictionary, body, reasoning, trace, finish, tokens, logprob, seed,
+            extracted, answer_id, source, start, length, literal, trials,
+        ) in ledger.db.execute(query + " ORDER BY s.idx", parameters):  # fmt: skip
+            text = ledger.text(text_id) if body is None else ledger.unpack(dictionary, body)
+            if answer_id is None:
+                answer = None
+            elif source == text_id:
+                answer = text[start : start + length]
+            else:
+                answer = ledger.answer(answer_id) if literal is None else ledger.unpack(0, literal)
+            no_answer = extracted is not None and answer_id is None
+            outcome, reason = (Outcome.FAIL, Reason.NO_ANSWER.value) if no_answer else judged[trials]
             yield Sample(
                 problem_id=problem_id,
                 index=index,
-                text=ledger.text(text),
+                text=text,
                 finish_reason=names[finish],
                 completion_tokens=tokens,
                 seed=derive_seed(run_seed, problem_id, index) if seed is None else seed,
                 reasoning=ledger.text(reasoning) if reasoning else "",
                 logprob=logprob,
                 trace=ledger.text(trace) if trace else None,
-                answer=None if answer is None else ledger.answer(answer),
+                answer=answer,
                 outcome=outcome,
                 reason=reason,
             )
 
 
-def judgement(ledger: Ledger, which: View, answer: int | None) -> tuple[Outcome | None, str]:
-    """Effective verdict of a distinct answer: the majority of decided trials; a tie or none is UNKNOWN; None: pending."""
-    rows = trials(ledger, which, answer)
-    if not rows:
-        return None, ""
-    passes = sum(row["outcome"] is Outcome.PASS for row in rows)
-    fails = sum(row["outcome"] is Outcome.FAIL for row in rows)
-    outcome = Outcome.PASS if passes > fails else Outcome.FAIL if fails > passes else Outcome.UNKNOWN
-    reasons = [row["reason"] for row in rows if row["outcome"] is outcome]
-    return outcome, reasons[-1] if reasons else "no_verdict"
+class _Judged(dict[str | None, tuple[Outcome | None, str]]):
+    """Effective verdicts by the trials that led to them, "outcome reason,..." as stored: few of them differ."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        super().__init__({None: (None, "")})
+        self._names = names
+
+    def __missing__(self, trials: str) -> tuple[Outcome | None, str]:
+        pairs = [trial.split(" ") for trial in trials.split(",")]
+        outcome, reason = majority([(int(code), int(name)) for code, name in pairs])
+        self[trials] = _OUTCOMES[outcome], self._names.get(reason, Reason.NO_VERDICT.value)
+        return self[trials]
+
+
+def majority(trials: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Outcome of (outcome, reason) trials, oldest first, and the last reason that agrees, 0 where none does.
+
+    The majority of decided trials; a tie or none is UNKNOWN.
+    """
+    if len(trials) == 1:
+        return trials[0]
+    balance = sum((outcome == PASS) - (outcome == FAIL) for outcome, _ in trials)
+    outcome = PASS if balance > 0 else FAIL if balance < 0 else UNKNOWN
+    agreeing = [reason for o, reason in trials if o == outcome]
+    return outcome, agreeing[-1] if agreeing else 0
 
 
 def trials(ledger: Ledger, which: View, answer: int | None) -> list[dict[str, Any]]:

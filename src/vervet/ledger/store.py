@@ -129,7 +129,8 @@ class Ledger:
         if version < schema.VERSION:
             if not writer:
                 raise UserError(
-                    f"{self.folder} has an older schema ({version}): `vervet ledger check --migrate` brings it up to date"
+                    f"{self.folder} has an older schema ({version}): "
+                    f"`vervet ledger check {self.folder} --migrate` brings it up to date"
                 )
             schema.migrate(self.db)
 
@@ -251,7 +252,11 @@ class Ledger:
         row = self.db.execute("SELECT dictionary, body FROM texts WHERE id = ?", (text_id,)).fetchone()
         if row is None:
             raise BadData(f"{self.path}: text {text_id} is missing")
-        return decode(self.codec(row[0]).unpack(row[1]))
+        return self.unpack(*row)
+
+    def unpack(self, dictionary: int, body: bytes) -> str:
+        """A text as `texts` holds it."""
+        return decode(self.codec(dictionary).unpack(body))
 
     def answer(self, answer_id: int) -> str:
         """A distinct answer's text."""

@@ -15,19 +15,25 @@ from vervet.records import Outcome, Reply, Request, Verdict, canonical_json, fin
 OUTCOME_CODES = {Outcome.FAIL: 0, Outcome.PASS: 1, Outcome.UNKNOWN: 2}
 _LITERAL_BYTES = 64
 # an answer up to this long is stored itself; a longer one as a span of its text where it is one
-_LOOKUPS = (1, 4, 16, 64)
-# rows that one query looks for: a few sizes, so that SQLite compiles a few queries
-REQUEST = (
+
+INSERT_REQUEST = (
     "INSERT INTO requests (id, config, problem, first, n, seed, state, prompt_tokens, cached_tokens, completion_tokens, "
     "counted_by, cost_usd, server) VALUES (?, 0, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)"
 )
-SAMPLE = "INSERT INTO samples VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_TEXT = "INSERT INTO texts (id, problem, dictionary, hash, body) VALUES (?, ?, ?, ?, ?)"
-_ANSWER = "INSERT INTO answers (id, problem, hash, class, text, start, length, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_VERDICT = (
+INSERT_SAMPLE = "INSERT INTO samples VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_TEXT = "INSERT INTO texts (id, problem, hash, dictionary, body) VALUES (?, ?, ?, ?, ?)"
+INSERT_ANSWER = (
+    "INSERT INTO answers (id, problem, hash, class, text, start, length, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+INSERT_EXTRACTION = "INSERT INTO extractions VALUES (?, ?, ?)"
+INSERT_VERDICT = "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# ids that are None: the next one
+_NEXT_TRIAL = (
     "INSERT INTO verdicts SELECT ?1, ?2, ?3, ifnull(max(trial) + 1, 0), ?4, ?5, ?6, ?7, ?8, ?9 FROM verdicts "
     "WHERE verifier = ?1 AND check_id = ?2 AND answer = ?3"
 )
+_LOOKUPS = (1, 4, 16, 64)
+# rows that one query looks for: a few sizes, so that SQLite compiles a few queries
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,39 @@ class _Find(NamedTuple):
     found: Extracted | None
 
 
+class Press:
+    """Compresses new texts of one ledger with its newest dictionary, and trains better ones while texts go by."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        row = ledger.db.execute("SELECT count(*), ifnull(max(id), 0) FROM dictionaries").fetchone()
+        self._trainer = Trainer(stage=row[0])
+        self._dictionary = int(row[1])
+
+    def pack_all(self, texts: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+        """(dictionary, body) of each text, as they are stored. Inside a transaction of the caller's, like all here."""
+        start = 0
+        for number, raw in enumerate(texts):
+            before = self._dictionary
+            self._learn(raw)
+            if self._dictionary != before:
+                yield from self._packed(before, texts[start:number])
+                start = number
+        yield from self._packed(self._dictionary, texts[start:])
+
+    def _packed(self, dictionary: int, texts: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+        for body in self._ledger.codec(dictionary).pack_all(texts):
+            yield dictionary, body
+
+    def _learn(self, raw: bytes) -> None:
+        self._trainer.add(raw)
+        trained = self._trainer.due()
+        if trained:
+            body = self._ledger.codec(0).pack(trained)
+            row = self._ledger.db.execute("INSERT INTO dictionaries (body) VALUES (?)", (body,))
+            self._dictionary = int(row.lastrowid or 0)
+
+
 class Recorder:
     """Appends to one open ledger on behalf of one extractor; by the batch, because a statement costs more than its row."""
 
@@ -90,9 +129,7 @@ class Recorder:
 
     def _remember(self) -> None:
         """(Re)build what is kept of rows' ids from the rows themselves."""
-        row = self._db.execute("SELECT count(*), ifnull(max(id), 0) FROM dictionaries").fetchone()
-        self._trainer = Trainer(stage=row[0])
-        self._dictionary = int(row[1])
+        self._press = Press(self._ledger)
         self._logs: dict[str, int] = {}
         self._rollbacks = self._ledger.rollbacks
 
@@ -126,7 +163,7 @@ class Recorder:
                 what = text, reasoning, trace, finish, tokens, completion.logprob
                 samples.append((problem, first + choice, request, choice, *what))
                 finds.append(_Find(problem_id, text, completion.text, found))
-        self._db.executemany(SAMPLE, samples)
+        self._db.executemany(INSERT_SAMPLE, samples)
         new = iter(self._extract(finds, fresh))
         return [[answer for answer in islice(new, len(drawn.answers)) if answer is not None] for drawn in replies]
 
@@ -151,7 +188,7 @@ class Recorder:
             else:
                 ids.append(following + len(rows))
                 rows.append((ids[-1], *self._request_row(drawn.request, drawn.reply, drawn.seed)))
-        self._db.executemany(REQUEST, rows)
+        self._db.executemany(INSERT_REQUEST, rows)
         return ids
 
     def _request_row(self, request: Request, reply: Reply, seed: int | None) -> tuple[object, ...]:
@@ -182,20 +219,14 @@ class Recorder:
         raws = [encode(text) for _, text in wanted]
         keys = [(problem, hash16(raw)) for (problem, _), raw in zip(wanted, raws, strict=True)]
         known, following = self._stored("texts", keys), self._next_id("texts")
-        rows: list[tuple[object, ...]] = []
+        new: dict[tuple[int, bytes], bytes] = {}
         for key, raw in zip(keys, raws, strict=True):
             if key not in known:
-                known[key] = following + len(rows)
-                rows.append((known[key], *self._text_row(*key, raw)))
-        self._db.executemany(_TEXT, rows)
-        return [known[key] for key in keys], range(following, following + len(rows))
-
-    def _new_text(self, problem: int, raw: bytes, mark: bytes) -> int:
-        return int(self._db.execute(_TEXT, (None, *self._text_row(problem, mark, raw))).lastrowid or 0)
-
-    def _text_row(self, problem: int, mark: bytes, raw: bytes) -> tuple[int, int, bytes, bytes]:
-        self._train(raw)
-        return problem, self._dictionary, mark, self._ledger.codec(self._dictionary).pack(raw)
+                known[key] = following + len(new)
+                new[key] = raw
+        packed = self._press.pack_all(list(new.values()))
+        self._db.executemany(INSERT_TEXT, [(known[key], *key, *body) for key, body in zip(new, packed, strict=True)])
+        return [known[key] for key in keys], range(following, following + len(new))
 
     def add_extraction(self, problem_id: str, text_id: int, text: str, found: Extracted | None) -> list[NewAnswer]:
         """Record what the extractor finds in a stored text, once. Returns the answer if it is new to the ledger."""
@@ -219,32 +250,19 @@ class Recorder:
                 continue
             if find.found is not None and key is not None and key not in known:
                 known[key] = following + len(answers)
-                answers.append((known[key], *self._answer_row(*key, find.found, find.text_id, find.text)))
-                new[at] = NewAnswer(find.problem_id, known[key], find.found.answer)
+                found = find.found
+                place = place_of(self._ledger, found.answer, encode(found.answer), find.text_id, find.text)
+                answers.append((known[key], *key, class_of(found), *place))
+                new[at] = NewAnswer(find.problem_id, known[key], found.answer)
             extractions[find.text_id] = None if key is None else known[key]
-        self._db.executemany(_ANSWER, answers)
+        self._db.executemany(INSERT_ANSWER, answers)
         rows = [(extractor, text, answer) for text, answer in extractions.items()]
-        self._db.executemany("INSERT INTO extractions VALUES (?, ?, ?)", rows)
+        self._db.executemany(INSERT_EXTRACTION, rows)
         return new
 
     def _unseen(self, extractor: int, text_id: int) -> bool:
         query = "SELECT 1 FROM extractions WHERE extractor = ? AND text = ?"
         return self._db.execute(query, (extractor, text_id)).fetchone() is None
-
-    def _new_answer(self, problem: int, extracted: Extracted, mark: bytes, text_id: int, text: str) -> int:
-        row = self._answer_row(problem, mark, extracted, text_id, text)
-        return int(self._db.execute(_ANSWER, (None, *row)).lastrowid or 0)
-
-    def _answer_row(
-        self, problem: int, mark: bytes, extracted: Extracted, text_id: int, text: str
-    ) -> tuple[object, ...]:
-        answer = extracted.answer
-        other = hash16(encode(extracted.canonical)) if extracted.canonical != answer else None
-        raw = encode(answer)
-        start = text.find(answer) if len(raw) > _LITERAL_BYTES else -1
-        if start >= 0:
-            return problem, mark, other, text_id, start, len(answer), None
-        return problem, mark, other, None, None, None, self._ledger.codec(0).pack(raw)
 
     def _next_id(self, table: str) -> int:
         """The id that SQLite would give the next row: only one process writes, and only one thread of it."""
@@ -264,13 +282,6 @@ class Recorder:
             for problem, mark, row_id in self._db.execute(query, asked + [None] * (2 * size - len(asked))):
                 found.setdefault((problem, mark), row_id)
         return found
-
-    def _train(self, raw: bytes) -> None:
-        self._trainer.add(raw)
-        trained = self._trainer.due()
-        if trained:
-            row = self._db.execute("INSERT INTO dictionaries (body) VALUES (?)", (self._ledger.codec(0).pack(trained),))
-            self._dictionary = int(row.lastrowid or 0)
 
     def forget(self, problem_id: str) -> None:
         """Nothing more will come for this problem soon: what is kept of it in memory goes."""
@@ -302,7 +313,7 @@ class Recorder:
                 cpu_ms = None if verdict.cpu_s is None else round(verdict.cpu_s * 1000)
                 log = self._log(verdict.log) if verdict.log else None
                 rows.append((some.verifier, check, answer, *said, isolation, cpu_ms, log))
-        self._db.executemany(_VERDICT, rows)
+        self._db.executemany(_NEXT_TRIAL, rows)
         return [None] * len(trials)
 
     def _log(self, log: str) -> int:
@@ -313,6 +324,23 @@ class Recorder:
             row = self._db.execute("INSERT INTO logs (body) VALUES (?)", (self._ledger.codec(0).pack(encode(log)),))
             self._logs[log] = int(row.lastrowid or 0)
         return self._logs[log]
+
+
+def class_of(found: Extracted) -> bytes | None:
+    """What equal answers share; None where the answer is its own canonical form."""
+    return None if found.canonical == found.answer else hash16(encode(found.canonical))
+
+
+def place_of(
+    ledger: Ledger, answer: str, raw: bytes, text_id: int, text: str
+) -> tuple[int | None, int | None, int | None, bytes | None]:
+    """(text, start, length, body) of an answer, `raw` its encoding: a piece of its text where it is a long one."""
+    if len(raw) > _LITERAL_BYTES:
+        # a text that is its own answer is common, and finding it in itself slow
+        start = 0 if answer == text else text.find(answer)
+        if start >= 0:
+            return text_id, start, len(answer), None
+    return None, None, None, ledger.codec(0).pack(raw)
 
 
 def verifier_id(ledger: Ledger, name: str, version: str, settings: Mapping[str, object]) -> int:

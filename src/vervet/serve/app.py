@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from vervet.errors import MissingPart
@@ -25,41 +25,35 @@ def application(desk: Desk, clients: Clients) -> Any:
     """The ASGI app; closes the desk when it ends. Raises: MissingPart without the extra `serve`."""
     try:
         from starlette.applications import Starlette  # noqa: PLC0415  an extra
-        from starlette.responses import JSONResponse, Response  # noqa: PLC0415
         from starlette.routing import Route  # noqa: PLC0415
     except ImportError:
         raise MissingPart("serving needs starlette and uvicorn: pip install 'vervet[serve]'") from None
+    routes = _Routes(desk, clients)
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", routes.chat, methods=["POST"]),
+            Route("/v1/models", routes.models, methods=["GET"]),
+            Route("/metrics", routes.metrics, methods=["GET"]),
+            Route("/health", routes.health, methods=["GET"]),
+        ],
+        exception_handlers={404: _lost, 405: _lost, 500: _broken},
+        lifespan=routes.lifespan,
+    )
 
-    def refuse(error: Refused) -> Any:
-        headers = {"cache-control": "no-store"}
-        if error.status == 401:
-            headers["www-authenticate"] = "Bearer"
-        if error.retry_s is not None:
-            headers["retry-after"] = str(max(1, round(error.retry_s)))
-        return JSONResponse(error.body(), error.status, headers)
 
-    def known(request: Any) -> Client:
-        address = request.client.host if request.client else "local"
-        return clients.known(request.headers, address)
+class _Routes:
+    """What each path answers."""
 
-    def guarded(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        async def handle(request: Any) -> Any:
-            try:
-                known(request)
-                return handler(request)
-            except Refused as error:
-                return refuse(error)
+    def __init__(self, desk: Desk, clients: Clients) -> None:
+        self._desk, self._clients = desk, clients
 
-        return handle
-
-    async def chat(request: Any) -> Any:
-        visit = _Visit(desk, request)
+    async def chat(self, request: Any) -> Any:
+        visit = _Visit(self._desk, request)
         try:
-            client = known(request)
-            return await visit.answer(client)
+            return await visit.answer(self._known(request))
         except Refused as error:
             visit.done(error.status)
-            return refuse(error)
+            return _refuse(error)
         except asyncio.CancelledError:
             visit.done(499)
             raise
@@ -67,40 +61,63 @@ def application(desk: Desk, clients: Clients) -> Any:
             visit.done(500)
             if not isinstance(error, OSError):
                 raise
-            return refuse(refusal(error))
+            return _refuse(refusal(error))
 
-    async def lost(request: Any, error: Any) -> Any:
-        status = getattr(error, "status_code", 404)
-        words = {404: f"no such path: {request.url.path[:200]}", 405: f"{request.method} is not allowed here"}
-        return refuse(Refused(status, words.get(status, "the request cannot be answered")))
+    async def models(self, request: Any) -> Any:
+        return self._guarded(request, lambda: _json({"object": "list", "data": self._desk.listing()}))
 
-    async def broken(request: Any, error: Any) -> Any:  # noqa: ARG001  the seam's
-        return refuse(Refused(500, "this server failed", "internal_error"))
+    async def metrics(self, request: Any) -> Any:
+        from starlette.responses import Response  # noqa: PLC0415
 
-    async def health(request: Any) -> Any:  # noqa: ARG001  the seam's
-        return JSONResponse({"status": "ok", "version": __version__, "in_flight": desk.metrics.in_flight})
+        return self._guarded(request, lambda: Response(self._desk.metrics.text(), media_type=TYPE))
+
+    async def health(self, request: Any) -> Any:  # noqa: ARG002  the seam's
+        return _json({"status": "ok", "version": __version__, "in_flight": self._desk.metrics.in_flight})
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
+    async def lifespan(self, _: Any) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            await desk.aclose()
+            await self._desk.aclose()
 
-    return Starlette(
-        routes=[
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route(
-                "/v1/models",
-                guarded(lambda _: JSONResponse({"object": "list", "data": desk.listing()})),
-                methods=["GET"],
-            ),
-            Route("/metrics", guarded(lambda _: Response(desk.metrics.text(), media_type=TYPE)), methods=["GET"]),
-            Route("/health", health, methods=["GET"]),
-        ],
-        exception_handlers={404: lost, 405: lost, 500: broken},
-        lifespan=lifespan,
-    )
+    def _guarded(self, request: Any, answer: Callable[[], Any]) -> Any:
+        """The answer, for clients that this server knows."""
+        try:
+            self._known(request)
+        except Refused as error:
+            return _refuse(error)
+        return answer()
+
+    def _known(self, request: Any) -> Client:
+        """Raises: Refused."""
+        address = request.client.host if request.client else "local"
+        return self._clients.known(request.headers, address)
+
+
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Any:
+    from starlette.responses import JSONResponse  # noqa: PLC0415
+
+    return JSONResponse(value, status, headers)
+
+
+def _refuse(error: Refused) -> Any:
+    headers = {"cache-control": "no-store"}
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if error.retry_s is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_s)))
+    return _json(error.body(), error.status, headers)
+
+
+async def _lost(request: Any, error: Any) -> Any:
+    status = getattr(error, "status_code", 404)
+    words = {404: f"no such path: {request.url.path[:200]}", 405: f"{request.method} is not allowed here"}
+    return _refuse(Refused(status, words.get(status, "the request cannot be answered")))
+
+
+async def _broken(request: Any, error: Any) -> Any:  # noqa: ARG001  the seam's
+    return _refuse(Refused(500, "this server failed", "internal_error"))
 
 
 class _Visit:
@@ -128,7 +145,7 @@ class _Visit:
         try:
             stack.enter_context(client.turn())
             ask = await self._ask()
-            work = asyncio.create_task(self._desk.answer(ask, client.name))
+            work = self._desk.begin(ask, client.name)
             response = await self._reply(ask, work, stack)
         except BaseException:
             stack.close()
@@ -146,7 +163,7 @@ class _Visit:
         return ask
 
     async def _reply(self, ask: Ask, work: asyncio.Task[Answered], stack: contextlib.ExitStack) -> Any:
-        from starlette.responses import JSONResponse, StreamingResponse  # noqa: PLC0415
+        from starlette.responses import StreamingResponse  # noqa: PLC0415
 
         gone = asyncio.create_task(_gone(self._request))
         patience = self._desk.said.keepalive_s if ask.stream else None
@@ -163,14 +180,14 @@ class _Visit:
             await asyncio.gather(work, return_exceptions=True)
             raise Refused(499, "the client has gone")
         if not ask.stream:
-            answered = await work
+            answered = _result(work)
             self.done(200)
             stack.close()
-            return JSONResponse(answered.told.whole(), headers={"cache-control": "no-store"} | answered.headers)
+            return _json(answered.told.whole(), headers={"cache-control": "no-store"} | answered.headers)
         headers = dict(_STREAM)
         if work.done():
             # an error here is still an error's status
-            headers |= work.result().headers
+            headers |= _result(work).headers
         return StreamingResponse(self._events(ask, work, stack), media_type="text/event-stream", headers=headers)
 
     async def _events(
@@ -183,7 +200,7 @@ class _Visit:
                 yield b": working\n\n"
                 await asyncio.wait({work}, timeout=self._desk.said.keepalive_s)
             try:
-                for piece in work.result().told.pieces(usage=ask.stream_usage):
+                for piece in _result(work).told.pieces(usage=ask.stream_usage):
                     yield piece
                 status = 200
             except Refused as error:
@@ -193,6 +210,13 @@ class _Visit:
             work.cancel()
             self.done(status)
             stack.close()
+
+
+def _result(work: asyncio.Task[Answered]) -> Answered:
+    """Raises: Refused, also for work that the server's end has cut off."""
+    if work.cancelled():
+        raise Refused(503, "the server is being ended", "shutting_down")
+    return work.result()
 
 
 async def _body(request: Any, most: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Desk:
         self._scorer: Scorer | None = None if said.scorer is None else build_scorer(said.scorer, _scorer_setup(), {})
         self._bench = Bench()
         self._archives: dict[str, Archive] = {}
+        self._works: set[asyncio.Task[Answered]] = set()
         if said.store is not False:
             for model in self.models.values():
                 self._archives[model.name] = Archive(
@@ -62,6 +64,18 @@ class Desk:
             for name in self.models
             for kind in ("", *kinds)
         ]
+
+    def begin(self, ask: Ask, client: str) -> asyncio.Task[Answered]:
+        """Begin on an answer; the task raises what `answer` does, and is cancelled by `abandon`."""
+        work = asyncio.create_task(self.answer(ask, client))
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+        return work
+
+    def abandon(self) -> None:
+        """Break off whatever is being worked on; samples that are here are kept."""
+        for work in self._works:
+            work.cancel()
 
     async def answer(self, ask: Ask, client: str) -> Answered:
         """Raises: Refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -16,19 +17,22 @@ from vervet.serve.desk import Desk
 from vervet.serve.settings import ServeSettings
 
 _BACKLOG = 2048
+_PARTING_S = 1.0
+# after a second signal, to tell clients that nothing more is coming; those that do not listen by then are cut off
 
 
-def serve(said: ServeSettings, ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C; what is in flight then is answered first, a second signal ends it at once.
+def serve(said: ServeSettings, ready: Callable[[str], None]) -> int:
+    """Serve until SIGTERM or Ctrl-C; what is in flight then is answered first, and refused upon a second signal.
 
     Args: ready: gets the base URL once it answers.
+    Returns: requests that a second signal left without their answer.
     Raises: UserError for a server that is open to a network without keys, BadOption, MissingPart without the extra `serve`.
     """
     refuse_open(said)
     clients = Clients(said)
     with contextlib.closing(_listen(said)) as listening:
         host, port = listening.getsockname()[:2]
-        asyncio.run(_serve(said, clients, listening, lambda: ready(f"http://{_shown(host)}:{port}/v1")))
+        return asyncio.run(_serve(said, clients, listening, lambda: ready(f"http://{_shown(host)}:{port}/v1")))
 
 
 def refuse_open(said: ServeSettings) -> None:
@@ -40,7 +44,7 @@ def refuse_open(said: ServeSettings) -> None:
         )
 
 
-async def _serve(said: ServeSettings, clients: Clients, listening: socket.socket, ready: Callable[[], None]) -> None:
+async def _serve(said: ServeSettings, clients: Clients, listening: socket.socket, ready: Callable[[], None]) -> int:
     try:
         import uvicorn  # noqa: PLC0415  an extra
     except ImportError:
@@ -67,24 +71,35 @@ async def _serve(said: ServeSettings, clients: Clients, listening: socket.socket
             ready()
 
     server.startup = startup  # type: ignore[method-assign]
-    with _signals(server):
+    with _signals(server, desk) as unanswered:
         await server.serve(sockets=[listening])
+    return sum(unanswered)
 
 
 @contextlib.contextmanager
-def _signals(server: Any) -> Iterator[None]:
-    """The first signal ends it in peace, the second at once."""
+def _signals(server: Any, desk: Desk) -> Iterator[list[int]]:
+    """The first signal ends it in peace, a second at once; yields how many requests that left without their answer."""
     loop = asyncio.get_running_loop()
+    unanswered: list[int] = []
 
     def end() -> None:
-        server.force_exit = server.should_exit
-        server.should_exit = True
+        if not server.should_exit:
+            server.should_exit = True
+        elif not unanswered:
+            unanswered.append(desk.metrics.in_flight)
+            desk.abandon()
+            loop.call_later(_PARTING_S, cut)
+
+    def cut() -> None:
+        # what is cut off here is no news to whoever has asked for it twice
+        logging.getLogger("uvicorn.error").disabled = True
+        server.force_exit = True
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
         loop.add_signal_handler(number, end)
     try:
-        yield
+        yield unanswered
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)

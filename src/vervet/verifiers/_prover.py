@@ -66,6 +66,8 @@ class Conversation:
         self._limits = self._now = limits
         self._since = (time.monotonic(), 0.0, 0.0)
         # when the present answer began: monotonic seconds, processor seconds, starved seconds
+        self._look = self._since[0] + _LOOK_EVERY_S
+        # when its time is looked at next; it lives on between exchanges, for an answer can be thousands of quick ones
 
     async def begin(self, limits: Limits | None = None) -> None:
         """Time counts from here, against these limits or else those of an answer. Raises: Stopped."""
@@ -74,6 +76,7 @@ class Conversation:
         if use is None:
             raise Stopped(Stop.DIED)
         self._since = (time.monotonic(), use.cpu_s, use.starved_s)
+        self._look = self._since[0] + _LOOK_EVERY_S
 
     async def used(self) -> float:
         """Processor seconds since `begin`."""
@@ -82,9 +85,8 @@ class Conversation:
 
     async def until(self, done: Done | None) -> None:
         """Read into `buffer` until it is done, or for None to the end of all output. Raises: Stopped."""
-        look = time.monotonic() + _LOOK_EVERY_S
         while done is None or not done(self.buffer):
-            part = await self.session.read(max(0.01, look - time.monotonic()))
+            part = await self.session.read(max(0.01, self._look - time.monotonic()))
             if part == b"":
                 if done is None:
                     return
@@ -92,9 +94,9 @@ class Conversation:
             self.buffer += part or b""
             if len(self.buffer) > _MESSAGE_BYTES:
                 raise Stopped(Stop.OUTPUT)
-            if time.monotonic() >= look:
+            if time.monotonic() >= self._look:
                 await self._check_time()
-                look = time.monotonic() + _LOOK_EVERY_S
+                self._look = time.monotonic() + _LOOK_EVERY_S
 
     async def _check_time(self) -> None:
         use = await self.session.use(tree=True)

@@ -95,21 +95,26 @@ def sentences(text: str) -> list[str]:
             found.append(match[0])
             position = match.end()
         else:
-            end = _end(text, position)
+            end = _full_stop(text, position) or len(text)
             found.append(text[position:end].strip())
             position = end
     return found
 
 
-def _end(text: str, start: int) -> int:
-    """Where the sentence that begins at `start` ends: after its full stop."""
+def complete(sentence: str) -> bool:
+    """Whether it has its end. The prover would wait for the rest of one that has not, as truncated answers have."""
+    return bool(_BULLET.fullmatch(sentence)) or _full_stop(sentence, 0) == len(sentence)
+
+
+def _full_stop(text: str, start: int) -> int | None:
+    """Where the sentence that begins at `start` ends, behind its full stop; None where it does not."""
     position = start
     while match := _TOKEN.search(text, position):
         position = match.end()
         if match[0] == '"':
             close = text.find('"', position)
             if close < 0:
-                return len(text)
+                return None
             position = close + 1
         elif match[0] == ".":
             dots = len(text[max(start, match.start() - 2) : match.end()]) - len(
@@ -117,7 +122,7 @@ def _end(text: str, start: int) -> int:
             )
             if dots != 2:  # `..` is a token of its own; `.` and `...` end a sentence
                 return position
-    return len(text)
+    return None
 
 
 def without_comments(text: str) -> str:

@@ -7,7 +7,7 @@ lemmas before it. It PASSes where all of this holds:
 
 - it uses only commands of a short list (`_rocq_text.COMMANDS`): none that assumes, changes notations or options, or reaches
   outside the prover;
-- the prover accepts every sentence;
+- every sentence has its full stop, and the prover accepts it;
 - the theorem as the *problem* states it, read before the answer's first sentence, follows from the answer's theorem by
   `exact`: the kernel compares the two statements;
 - `Print Assumptions` of that lists nothing but the axioms of the standard library (AXIOMS) and those of the problem's
@@ -153,6 +153,8 @@ class Rocq:
         for sentence in script:
             if why := _rocq_text.refused(sentence):
                 return _fail(Reason.FORBIDDEN, f"an answer may not use {why}: {sentence[:200]}")
+            if not _rocq_text.complete(sentence):
+                return _fail(Reason.SYNTAX, f"a sentence without its full stop: {sentence[:200]}")
         async with self._prover(wanted) as prover:
             return await prover.judge(wanted, script)
 

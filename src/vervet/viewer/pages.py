@@ -14,7 +14,7 @@ from vervet.analysis.compare import compare as paired
 from vervet.errors import VervetError
 from vervet.ledger import browse
 from vervet.ledger.browse import Attempts
-from vervet.ledger.read import FAIL, PASS, PENDING, UNKNOWN
+from vervet.ledger.read import FAIL, PASS, PENDING, UNKNOWN, problem_key
 from vervet.ledger.summary import ProblemSummary
 from vervet.records import Prompt
 from vervet.reports.subject import labels, task_name
@@ -251,7 +251,7 @@ def problem(run: OpenRun, query: Query) -> Rendered:
         mask = SHOWN[kind][1](found)
         key = query.get("class", "")
         if key:
-            keys = browse.class_keys(ledger, browse.problem_key(ledger, name)[0])
+            keys = browse.class_keys(ledger, problem_key(ledger, name)[0])
             keys |= {browse.NO_ANSWER: "none", browse.NOT_LOOKED: "pending"}
             mask = mask & np.array([keys.get(int(a)) == key for a in found.answer], bool)
         chosen = found.chosen(mask)

@@ -76,8 +76,8 @@ def write(out: BinaryIO, run: Run) -> int:
     schema = _schema(pyarrow, run)
     written = 0
     with parquet.ParquetWriter(out, schema, compression="zstd") as table:
-        for group in _groups(run):
-            table.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+        for group in _groups(run, [field.name for field in schema if field.type == pyarrow.large_string()]):
+            table.write_table(_table(pyarrow, group, schema, run))
             written += len(group)
     return written
 
@@ -101,12 +101,15 @@ def _schema(pyarrow: ModuleType, run: Run) -> Any:
     return pyarrow.schema(columns)
 
 
-def _groups(run: Run) -> Iterator[list[dict[str, Any]]]:
+def _groups(run: Run, long: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """Rows of one row group, without objects; `long` names the columns whose size counts."""
     group: list[dict[str, Any]] = []
     size = 0
     for row in run.rows():
-        group.append(_row(row, run))
-        size += sum(len(value) for value in row.values() if isinstance(value, str))
+        if run.with_checks:
+            row["check"] = orjson.dumps(row["check"]).decode()
+        group.append(row)
+        size += sum(len(row[name] or "") for name in long)
         if len(group) >= _GROUP_ROWS or size >= _GROUP_CHARS:
             yield group
             group, size = [], 0
@@ -114,10 +117,21 @@ def _groups(run: Run) -> Iterator[list[dict[str, Any]]]:
         yield group
 
 
-def _row(row: dict[str, Any], run: Run) -> dict[str, Any]:
-    """As Parquet can hold it: no objects, no lone surrogates (their rows are counted)."""
-    if "check" in row:
-        row = row | {"check": orjson.dumps(row["check"]).decode()}
+def _table(pyarrow: ModuleType, group: list[dict[str, Any]], schema: Any, run: Run) -> Any:
+    """Column by column: half the time of `Table.from_pylist`."""
+    try:
+        return _columns(pyarrow, group, schema)
+    except UnicodeEncodeError:
+        return _columns(pyarrow, [_whole_row(row, run) for row in group], schema)
+
+
+def _columns(pyarrow: ModuleType, group: list[dict[str, Any]], schema: Any) -> Any:
+    arrays = [pyarrow.array([row[field.name] for row in group], field.type) for field in schema]
+    return pyarrow.Table.from_arrays(arrays, schema=schema)
+
+
+def _whole_row(row: dict[str, Any], run: Run) -> dict[str, Any]:
+    """Without lone surrogates, which Parquet cannot hold; their rows are counted."""
     odd = {name: value for name, value in row.items() if isinstance(value, str) and not encodable(value)}
     if odd:
         run.replaced += 1
