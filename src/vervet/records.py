@@ -106,6 +106,11 @@ class Params:
     extra: Mapping[str, Any] = field(default_factory=dict)
     # further fields for the sampler, plain JSON
 
+    @property
+    def recorded(self) -> bool:
+        """False of samples that were imported: how they were drawn is not known, and the other values only stand in."""
+        return self.extra.get("recorded") is not False
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

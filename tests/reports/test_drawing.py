@@ -99,6 +99,8 @@ def test_a_curve_is_drawn_as_far_as_half_of_the_problems_go() -> None:
     assert page.top == 50
     assert page.entries[0].cut
     assert page.entries[0].curve.points[-1].k == 1000
+    chart = coverage_chart(page, 960, 480)
+    assert max(x for x, _ in chart.shapes[0].marks) <= chart.right, "no mark stands beyond the line"
 
 
 def test_names_at_the_ends_keep_apart() -> None:

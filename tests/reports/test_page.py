@@ -16,6 +16,7 @@ from vervet import api
 from vervet.reports.format import DASH, percent
 from vervet.reports.html import Subject, render
 from vervet.reports.sections import SECTIONS
+from vervet.reports.subject import labels
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,16 @@ def test_run_facts_name_what_made_the_samples(folder: Path, tmp_path: Path) -> N
         "Verdicts rest on exact",
     ):
         assert fact in words
+
+
+def test_of_imported_samples_nothing_is_said_that_nobody_knows(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text('{"problem_id": "p", "text": "t", "correct": true}\n' * 3)
+    api.import_samples(tmp_path / "s.jsonl", tmp_path / "run", model="imported/org/model-7b")
+    words = Page.of(api.report([tmp_path / "run"], tmp_path / "r.html").read_text()).words
+    assert "Sampling not recorded: the samples were imported" in words
+    assert "Temperature" not in words
+    with api.open_run(tmp_path / "run") as run:
+        assert labels([Subject(run.counts(), config=run.config)]) == ["org/model-7b"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,16 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
 from tests.reports.pages import small_run
-from tests.viewer.serving import IDS, NASTY, TOKEN, Viewer, chromium, nasty_run, until, viewing
+from tests.viewer.serving import IDS, NASTY, TOKEN, Viewer, chromium, until, viewing
 from vervet import api
+from vervet.viewer import shelf
+from vervet.viewer.shelf import draw
 
 pytestmark = pytest.mark.slow
 AXE = Path(__file__).resolve().parent.parent.parent / ".venv" / "node_modules" / "axe-core" / "axe.min.js"
 # brought by scripts/setup-all
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
 SAMPLE = "/run/nasty/sample?problem=plain&index="
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("browsed")
-    nasty_run(folder)
-    small_run(folder, out=folder / "sums").close()
-    small_run(folder, "fake/beta=0.2,3", out=folder / "harder", n=20).close()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def viewer(folder: Path) -> Iterator[Viewer]:
-    with viewing([folder / "nasty", folder / "sums", folder / "harder"]) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +91,27 @@ def test_every_view_is_reached_by_clicking(viewer: Viewer, browser: Any) -> None
         page.get_by_role("checkbox", name="nasty").uncheck()
         page.get_by_role("button", name="Compare").click()
         page.get_by_text("paired by problem").wait_for()
+        assert tab.said == []
+
+
+def test_a_curve_of_several_runs_comes_whenever_it_is_done(
+    folder: Path, browser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also long after the page was asked for, when no run has changed since."""
+    done = threading.Event()
+
+    def slowly(subjects: Any) -> Any:
+        if len(subjects) > 1:
+            done.wait(60)
+        return draw(subjects)
+
+    monkeypatch.setattr(shelf, "draw", slowly)
+    with viewing([folder / "sums", folder / "harder"]) as viewer, Tab(browser, viewer) as tab:
+        page = tab.go("/")
+        page.get_by_text("The curve is being estimated").wait_for()
+        page.wait_for_timeout(2500)
+        done.set()
+        page.locator(".curves .chart.wide").wait_for()
         assert tab.said == []
 
 

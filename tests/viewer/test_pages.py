@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,27 +15,12 @@ pytest.importorskip("uvicorn")
 
 from tests.helpers import SRC, command
 from tests.reports.pages import Page, small_run
-from tests.viewer.serving import CODE, IDS, NASTY, Viewer, nasty_run, until, viewing
+from tests.viewer.serving import CODE, IDS, NASTY, Viewer, until, viewing
 from vervet import api
 from vervet.ledger import browse, view
 
 LONG_S = "\u017furrogate"
 # letter case folds it to s: found by the way that is not for ASCII
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("viewed")
-    nasty_run(folder)
-    small_run(folder, out=folder / "sums").close()
-    small_run(folder, "fake/beta=0.2,3", out=folder / "harder", n=20).close()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def viewer(folder: Path) -> Iterator[Viewer]:
-    with viewing([folder / "nasty", folder / "sums", folder / "harder"]) as found:
-        yield found.enter()
 
 
 def read(viewer: Viewer, path: str) -> Page:

@@ -45,9 +45,9 @@ def _show_run(run: Any, verifier: str | None, as_json: bool) -> None:
         return
     config = run.config
     output.say(f"{run.folder}: {config.task} with {config.model}, {config.prompt_form} prompts")
-    output.say(
-        f"temperature {config.params.temperature}, top-p {config.params.top_p}, at most {config.params.max_tokens} tokens"
-    )
+    params = config.params
+    drawn = f"temperature {params.temperature}, top-p {params.top_p}, at most {params.max_tokens} tokens"
+    output.say(drawn if params.recorded else "imported: how the samples were drawn is not recorded")
     output.say(
         f"{facts['samples']:,} samples, {facts['distinct_answers']:,} distinct answers, {facts['completion_tokens']:,} tokens"
     )

@@ -155,7 +155,7 @@ def _spread(places: Sequence[float], low: float, high: float) -> list[float]:
 
 def _shape(entry: Entry, x: LogAxis, y: ShareAxis, name_y: float | None) -> Shape:
     known = [p for p in entry.path if p.coverage is not None]
-    marks = [p for p in entry.curve.points if p.coverage is not None]
+    marks = [p for p in entry.curve.points if p.coverage is not None and p.k <= entry.path[-1].k]
     full = [p for p in known if not p.censored]
     rest = [p for p in known if p.censored]
     single = len(known) == 1

@@ -250,6 +250,8 @@ def _sampling(subject: Subject) -> dict[str, str]:
     config = subject.config
     assert config is not None
     params = config.params
+    if not params.recorded:
+        return {"Prompt form": config.prompt_form, "Sampling": "not recorded: the samples were imported"}
     greedy = " (greedy)" if params.temperature == 0 else ""
     drawn = f"{subject.meta.get('run_seed', '')} (drawn)" if subject.meta.get("run_seed") is not None else "drawn"
     return {

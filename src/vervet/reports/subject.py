@@ -56,11 +56,12 @@ def _stem(subject: Subject) -> str:
 
 
 def _model(subject: Subject) -> str:
-    return subject.config.model if subject.config else _stem(subject)
+    """Of imported samples without the word: it says nothing that tells one from another."""
+    return subject.config.model.removeprefix("imported/") if subject.config else _stem(subject)
 
 
 def _model_and_task(subject: Subject) -> str:
-    return f"{subject.config.model} · {task_name(subject)}" if subject.config else _stem(subject)
+    return f"{_model(subject)} · {task_name(subject)}" if subject.config else _stem(subject)
 
 
 def _model_and_stem(subject: Subject) -> str:

@@ -104,7 +104,7 @@ class Local:
         return SamplerTraits(known.form, self._slots, 1, known.fingerprint, known.parameters)
 
     async def sample(self, request: Request) -> Reply:
-        """Draw `request.n` samples; cancelling ends the work at the next token.
+        """Draw `request.n` samples; cancelling ends the work at the next token or batch of the prompt.
 
         Raises: ValueError (the prompt is longer than the context, or a field is refused), and what loading raises:
         MissingPart, BadData, BadOption, ServiceError, StorageError. All n or nothing.

@@ -29,6 +29,20 @@ def drawn(pool: Sequence[T], size: int, seed: int, problem_id: str) -> tuple[T, 
     return tuple(random.Random(f"{seed} {problem_id}").sample(pool, size))  # noqa: S311  a choice, not a secret
 
 
+def paper_draw(pool: Sequence[T], shots: int, problems: int) -> tuple[list[int], list[tuple[T, ...]]]:
+    """The order of problems and each one's examples, drawn as the code of "Large Language Monkeys" does.
+
+    One generator, seed 0: examples for every problem first, then the shuffle. Raises: BadOption where the pool is too small.
+    """
+    if shots > len(pool):
+        raise BadOption(f"-T shots={shots}: there are only {len(pool)} examples to draw from")
+    generator = random.Random(0)  # noqa: S311  a choice, not a secret
+    examples = [tuple(generator.sample(pool, shots)) for _ in range(problems)]
+    order = list(range(problems))
+    generator.shuffle(order)
+    return order, examples
+
+
 def refuse_leaks(problem_id: str, question: str, shown: Iterable[str]) -> None:
     """Raise BadData where an example shown before a problem is that problem: blanks and case do not hide it."""
     key = _key(question)

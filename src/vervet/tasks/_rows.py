@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import orjson
 
 from vervet.errors import BadData, MissingPart
+from vervet.records import Problem
 
 Row = tuple[str, Mapping[str, Any]]
 """Where it stands ("data.jsonl line 3"), and the row."""
@@ -36,6 +37,25 @@ def read(path: Path) -> Iterator[Row]:
         yield from _json_list(path, raw)
     else:
         yield from _lines(path, raw)
+
+
+def problems(
+    paths: Iterable[Path], problem_of: Callable[[str, Mapping[str, Any]], Problem | None]
+) -> tuple[Problem, ...]:
+    """The problems of all rows, in order, without those for which `problem_of(where, row)` is None.
+
+    Raises: BadData where an id comes twice, and what `read` raises.
+    """
+    found: dict[str, Problem] = {}
+    for path in paths:
+        for where, row in read(path):
+            problem = problem_of(where, row)
+            if problem is None:
+                continue
+            if problem.id in found:
+                bad(where, f"problem {problem.id!r} appears twice")
+            found[problem.id] = problem
+    return tuple(found.values())
 
 
 _ENDINGS = (".jsonl", ".jsonl.gz", ".json", ".parquet")

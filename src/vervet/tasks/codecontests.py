@@ -5,7 +5,6 @@ See docs/tasks/codecontests.md for its false negatives: right programs that its 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -181,15 +180,8 @@ class CodeContests:
 
     @cached_property
     def _paper_draw(self) -> tuple[list[int], list[tuple[Shot, ...]]]:
-        """Order and examples as the paper's code draws them: one generator, seed 0, examples first, then the shuffle."""
         shots = PAPER_SHOTS if self._shots is None else self._shots
-        if shots > len(self._pool):
-            raise BadOption(f"-T shots={shots}: there are only {len(self._pool)} examples to draw from")
-        generator = random.Random(0)  # noqa: S311  a choice, not a secret
-        examples = [tuple(generator.sample(self._pool, shots)) for _ in self._kept]
-        order = list(range(len(self._kept)))
-        generator.shuffle(order)
-        return order, examples
+        return _choice.paper_draw(self._pool, shots, len(self._kept))
 
     # ------------------------------------------------------------------------------------------------- prompts
 

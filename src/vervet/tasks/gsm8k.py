@@ -5,7 +5,6 @@ Known fault: the reference of item 1042 is wrong (3; 3.5 is right). See docs/tas
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -156,16 +155,8 @@ class Gsm8k:
 
     @cached_property
     def _paper_draw(self) -> tuple[list[int], list[tuple[Shot, ...]]]:
-        """The order of problems and each one's examples, drawn as the paper's code does: one generator, seed 0, examples
-        for every problem first, then the shuffle."""
         shots = PAPER_SHOTS if self._shots is None else self._shots
-        if shots > len(self._pool):
-            raise BadOption(f"-T shots={shots}: there are only {len(self._pool)} examples to draw from")
-        generator = random.Random(0)  # noqa: S311  a choice, not a secret
-        examples = [tuple(generator.sample(self._pool, shots)) for _ in self._pairs]
-        order = list(range(len(self._pairs)))
-        generator.shuffle(order)
-        return order, examples
+        return _choice.paper_draw(self._pool, shots, len(self._pairs))
 
     # ------------------------------------------------------------------------------------------------- prompts
 

@@ -119,18 +119,10 @@ class MiniF2F:
     @cached_property
     def _everything(self) -> tuple[Problem, ...]:
         paths = [self._path] if self._path is not None else self._files[0]
-        found: dict[str, Problem] = {}
-        for path in paths:
-            for where, row in _rows.read(path):
-                problem = self._problem(where, row)
-                if problem is None:
-                    continue
-                if problem.id in found:
-                    raise BadData(f"{where}: problem {problem.id!r} appears twice")
-                found[problem.id] = problem
+        found = _rows.problems(paths, self._problem)
         if not found:
             raise BadData(f"no {self._split} problem whose name contains {self._only!r}: change -T only= or -T split=")
-        return tuple(found.values())
+        return found
 
     def _problem(self, where: str, row: Mapping[str, Any]) -> Problem | None:
         name = _rows.text(where, row, "id" if "id" in row else "name")

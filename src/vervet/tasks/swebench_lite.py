@@ -104,16 +104,10 @@ class SWEBenchLite:
     @cached_property
     def _everything(self) -> tuple[Problem, ...]:
         paths = [self._path] if self._path is not None else self._files[0]
-        found: dict[str, Problem] = {}
-        for path in paths:
-            for where, row in _rows.read(path):
-                problem = self._problem(where, row)
-                if problem.id in found:
-                    raise BadData(f"{where}: instance {problem.id!r} appears twice")
-                found[problem.id] = problem
+        found = _rows.problems(paths, self._problem)
         if not found:
             raise BadData(f"{paths[0]} holds no instances")
-        return tuple(found.values())
+        return found
 
     def _problem(self, where: str, row: Mapping[str, Any]) -> Problem:
         name = _rows.text(where, row, "instance_id")

@@ -51,11 +51,13 @@ def index(shelf: Shelf) -> Rendered:
     found = [(run, run.snapshot()) for run in shelf]
     counted = [(run.name, s) for run, s in found if s is not None]
     names = labels([s.subject for _, s in counted]) if counted else []
-    drawing = shelf.together(counted) if counted else None
+    waiting = len(counted) < len(found)
+    # curves of some of the runs would be drawn for nothing
+    drawing = None if waiting else shelf.together(counted)
     rows = [
         (run, s, dict(zip((n for n, _ in counted), names, strict=True)).get(run.name, run.name)) for run, s in found
     ]
-    return Rendered("index.html.j2", {"rows": rows, "waiting": len(counted) < len(found), **_chart(drawing)})
+    return Rendered("index.html.j2", {"rows": rows, "task": task_name, "waiting": waiting, **_chart(drawing)})
 
 
 def compare(shelf: Shelf, chosen: Sequence[str]) -> Rendered:

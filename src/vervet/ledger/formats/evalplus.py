@@ -14,7 +14,7 @@ COLUMNS = Columns(problem_id="task_id", text="solution")
 
 
 def recognises(head: Head) -> bool:
-    return head.first is not None and COLUMNS.problem_id in head.first and COLUMNS.text in head.first
+    return COLUMNS.begin(head)
 
 
 def read(path: Path) -> Iterator[Entry]:

@@ -20,7 +20,7 @@ _DEFINES = re.compile(r"^(?:(?:async[ \t]+)?def|class)[ \t]+\w", re.MULTILINE)
 
 
 def recognises(head: Head) -> bool:
-    return head.first is not None and COLUMNS.problem_id in head.first and COLUMNS.text in head.first
+    return COLUMNS.begin(head)
 
 
 def read(path: Path) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ from vervet.ledger.formats.rows import PLAIN, Entry, Head
 
 
 def recognises(head: Head) -> bool:
-    return head.first is not None and PLAIN.problem_id in head.first and PLAIN.text in head.first
+    return PLAIN.begin(head)
 
 
 def recognises_table(head: Head) -> bool:

@@ -148,6 +148,10 @@ class Columns:
         """Every column that is looked at."""
         return (self.problem_id, self.text, self.index, *self.correct, *_OTHERS)
 
+    def begin(self, head: Head) -> bool:
+        """Whether a file begins with a problem and a text under these names."""
+        return head.first is not None and self.problem_id in head.first and self.text in head.first
+
 
 PLAIN = Columns()
 

@@ -14,6 +14,7 @@
     request.send();
   });
   const busy = (node) => node.contains(document.activeElement) || node.querySelector("details[open]");
+  const waiting = () => $(".placeholder, #live, [data-waiting]");
   let known = null;
   const refresh = async () => {
     const fresh = await load(location.href, "document");
@@ -33,9 +34,10 @@
     let wait = SLOW;
     try {
       const state = await load(document.body.dataset.state, "json");
-      if (known !== null ? state.version !== known : $(".placeholder, #live, [data-waiting]")) await refresh();
+      // a curve over several runs comes without a new version of any of them
+      if (waiting() || (known !== null && state.version !== known)) await refresh();
       known = state.version;
-      wait = state.writing || $(".placeholder, #live, [data-waiting]") ? FAST : SLOW;
+      wait = state.writing || waiting() ? FAST : SLOW;
     } catch { /* the viewer was ended, or is busy: ask again later */ }
     setTimeout(watch, document.hidden ? SLOW : wait);
   };
