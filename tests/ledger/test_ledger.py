@@ -471,7 +471,7 @@ def test_many_texts_are_packed_as_one_by_one(tmp_path: Path) -> None:
     texts = ["".join(dice.choices(words, k=90)).encode() for _ in range(400)]
     with make(tmp_path / "one", 1) as ledger, ledger.transaction():
         press = Press(ledger)
-        one_by_one = [press.pack(text) for text in texts]
+        one_by_one = [packed for text in texts for packed in press.pack_all([text])]
     with make(tmp_path / "many", 1) as ledger, ledger.transaction():
         press = Press(ledger)
         assert [*press.pack_all(texts[:3]), *press.pack_all(texts[3:])] == one_by_one
