@@ -5,7 +5,8 @@ Everything here blocks and belongs on one thread. What was learnt about the libr
 * `Server` is llama.cpp's HTTP server in process. It also listens on a port of 127.0.0.1: a random key keeps others out.
 * A request with n choices evaluates its prompt once. Choice i gets the seed `seed + i`.
 * `usage.completion_tokens` counts one choice only, so that tokens are taken from each choice's own `timings`, which the
-  last chunk of a streamed choice carries. Streaming also lets a cancelled request end at its next token.
+  last chunk of a streamed choice carries. Streaming also lets a cancelled request end at its next token, and with
+  `return_progress` between two batches of its prompt, of which nobody hears otherwise until all of it was evaluated.
 * Its samplers by default are not plain sampling: top-k 40, min-p 0.05, and top-p before temperature. All are set here.
 * Prompt caching is off: with it the same request computes its prompt in other batches, and rounding differs.
 * Errors come as a chunk {"error": ...}, not as exceptions.
@@ -29,6 +30,10 @@ from vervet.errors import BadData, BadOption, MissingPart
 # temperature before top-p: what the field means by the two, and not llama.cpp's own order
 CHAIN = ("penalties", "temperature", "top_k", "top_p", "min_p")
 PLAIN: Mapping[str, Any] = {"samplers": list(CHAIN), "top_k": 0, "top_p": 1.0, "min_p": 0.0, "cache_prompt": False}
+
+PROMPT_BATCH = 64
+# tokens of a prompt between two looks at whether the request still stands: 0.6 s of one thread for SmolLM2, and no slower than
+# llama.cpp's own 512 on processors
 
 
 class PromptTooLong(ValueError):
@@ -104,6 +109,8 @@ class Llama:
         params.n_ctx, params.n_parallel, params.kv_unified = context, slots, True
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.n_gpu_layers = gpu_layers
+        if not gpu_layers:
+            params.n_batch = params.n_ubatch = max(PROMPT_BATCH, slots)
         params.fit_params = False  # it would change the context behind our back
         params.warmup = False
         params.cache_ram_mib = params.n_ctx_checkpoints = 0  # copies of prompts that never come back
@@ -120,7 +127,7 @@ class Llama:
             ) from error
 
     def generate(self, body: Mapping[str, Any], n: int, stopped: Callable[[], bool]) -> list[Choice]:
-        """n texts for one prompt. `stopped` is asked at each token, and ends the work when it says so.
+        """n texts for one prompt. `stopped` is asked at each token and each batch of the prompt, and ends the work.
 
         `body`: fields of an OpenAI-style request; with "messages" it is a chat.
         Raises: PromptTooLong, OutOfRoom, ValueError (a field is refused), RuntimeError, Stopped.
@@ -136,7 +143,7 @@ class Llama:
             return stopped()
 
         handle = self._server.handle_chat_completions if "messages" in body else self._server.handle_completions
-        handle({**PLAIN, **body, "n": n, "stream": True}, take)
+        handle({**PLAIN, **body, "n": n, "stream": True, "return_progress": True}, take)
         if errors:
             _raise(errors[0])
         if stopped():  # what is finished by now are the short ones: they are no fair draw
