@@ -35,7 +35,7 @@ IN_FLIGHT, LATENCY_S, CHARS = 256, 0.1, 1000
 LIMITS = {"times_bare": 1.5, "n16_ms_per_sample": 0.1, "memory_growth": 1.15}
 OTHERS = {"openai_sdk": ["openai"], "litellm_sdk": ["litellm"], "inspect_run": ["inspect-ai", "openai"]}
 """Client -> what its environment holds."""
-SHARE = {"bare": 1.0, "vervet_run": 1.0, "openai_sdk": 0.2, "litellm_sdk": 0.2, "inspect_run": 0.1}
+SHARE = {"bare": 1.0, "vervet_run": 1.0, "openai_sdk": 0.16, "litellm_sdk": 0.08, "inspect_run": 0.04}
 """Slow clients get a share of the samples."""
 
 
@@ -93,7 +93,7 @@ def rounds(names: list[str], samples: int, n: int, count: int) -> dict[str, Any]
     with server() as url:
         for _ in range(count):
             for name in names:
-                found[name].append(measure(name, url, max(IN_FLIGHT * n, int(samples * SHARE[name]) // 1600 * 1600), n))
+                found[name].append(measure(name, url, max(IN_FLIGHT * n, int(samples * SHARE[name]) // 800 * 800), n))
     out: dict[str, Any] = {}
     for name, rows in found.items():
         costs = [row["cpu_ms_per_sample"] for row in rows]

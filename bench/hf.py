@@ -72,6 +72,8 @@ def measure(folder: Path, prompt: int, tokens: int, rounds: int) -> dict[str, An
 
     text = ("A long story that begins like this. " * prompt)[:prompt]
     loop = asyncio.new_event_loop()
+    # threads are a setting of the thread that asks: this one runs transformers, the sampler has one of its own
+    torch.set_num_threads(1)
     # no prompt survives a request: each round processes its own
     sampler = HF(str(folder), SamplerSetup(), prompt_cache_mb=0, threads=1)
     request = Request("p", text, Params(1.0, None, tokens), 0, SAMPLES, run_seed=1)

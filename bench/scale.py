@@ -29,7 +29,7 @@ from typing import Any
 from _common import finish
 
 from vervet.api import check_ledger, merge_ledgers
-from vervet.ledger import Drawn, Extracted, GroupCommit, Ledger, Recorder, verifier_id
+from vervet.ledger import Drawn, Extracted, GroupCommit, Ledger, Recorder, Trials, verifier_id
 from vervet.records import (
     Completion,
     Config,
@@ -84,14 +84,14 @@ async def fill(folder: Path, first: int, samples: int, dice: random.Random) -> t
             reply = Reply(tuple(Completion(t, completion_tokens=250) for t in chunk), Usage(100, 0, 250 * BATCH))
             drawn.append(Drawn(request, reply, tuple(Extracted(t[-300:], t[-300:]) for t in chunk)))
         start, clock = time.process_time(), time.perf_counter()
-        new = await crowd([lambda d=d: recorder.add(d) for d in drawn], group)
+        new = await crowd(recorder.add_all, drawn, group)
         drew, drew_clock = time.process_time() - start, time.perf_counter() - clock
         batches = [
-            (found[0].problem_id, [(a.answer_id, PASS if i % 3 == 0 else FAIL) for i, a in enumerate(found)])
+            Trials(key, found[0].problem_id, [(a.answer_id, PASS if i % 3 == 0 else FAIL) for i, a in enumerate(found)])
             for found in new
         ]
         start, clock = time.process_time(), time.perf_counter()
-        await crowd([lambda b=b: recorder.add_verdicts(key, *b) for b in batches], group)
+        await crowd(recorder.add_trials, batches, group)
         judged, judged_clock = time.process_time() - start, time.perf_counter() - clock
         await group.aclose()
         with ledger.transaction():
@@ -100,15 +100,15 @@ async def fill(folder: Path, first: int, samples: int, dice: random.Random) -> t
     return drew, judged, drew_clock, judged_clock
 
 
-async def crowd(works: list[Any], group: GroupCommit) -> list[Any]:
+async def crowd(work: Any, items: list[Any], group: GroupCommit) -> list[Any]:
     """Each as a task of its own that waits until its rows are durable, so many at once as a run has."""
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def one(work: Any) -> Any:
+    async def one(item: Any) -> Any:
         async with slots:
-            return await group.do(work)
+            return await group.share(work, item)
 
-    return await asyncio.gather(*(one(work) for work in works))
+    return await asyncio.gather(*(one(item) for item in items))
 
 
 def writer(samples: int, folder: Path) -> tuple[dict[str, float], list[str]]:

@@ -57,7 +57,7 @@ SOMETIMES: dict[float, tuple[int, ...]] = {
 }
 """Temperature -> problems of which it is likely that fewer than one in five samples pass, after runs with seed 101.
 
-All problems that SmolLM2-135M is known to solve at all: 19, among the first 74, of which 8 samples or more were drawn. The limit
+All problems that SmolLM2-135M is known to solve at all: 19 of the first 74, of which 8 samples or more were drawn. The limit
 of 20 is missed until more are found.
 """
 

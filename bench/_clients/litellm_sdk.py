@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import os
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+# it asks the internet for prices otherwise
 
 import litellm
 from _measure import MAX_TOKENS, URL, N, drive, messages

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-import httpx
 import openai
 from _measure import IN_FLIGHT, MAX_TOKENS, URL, N, drive, messages
+
+try:
+    # what the package is built on since its version 3
+    import httpx2 as httpx
+except ImportError:
+    import httpx
 
 
 async def main() -> None:

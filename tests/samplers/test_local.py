@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,30 @@ def test_extra_parameters_reach_the_model(draw):
     assert len(set(texts(draw(4, 8, temperature=1.0, extra={"top_k": 1})))) == 1
     with pytest.raises(ValueError, match="seed"):
         draw(1, extra={"seed": 3})
+
+
+@pytest.mark.parametrize("extra", [{"top_k": 1}, {"min_p": 1.0}])
+def test_extra_parameters_narrow_what_is_drawn(model, loop, draw, extra):
+    """With one token left to choose from, temperature 1 draws what temperature 0 takes."""
+    asked = Local("smollm2-135m", SamplerSetup(), n_parallel=8, threads=1, extra=extra)
+    try:
+        found = texts(loop.run_until_complete(asked.sample(request(8, 12, 1.0))))
+    finally:
+        loop.run_until_complete(asked.aclose())
+    assert set(found) == set(texts(draw(1, 12, temperature=0)))
+
+
+@pytest.mark.parametrize("field", ["repeat_penalty", "presence_penalty", "frequency_penalty"])
+def test_penalties_end_a_repetition(model, loop, draw, field):
+    """Left alone, the model goes on with ones."""
+    prompt = "la la la la la la la la la la la la"
+    free = texts(draw(1, 12, temperature=0, prompt=prompt))[0]
+    asked = Local("smollm2-135m", SamplerSetup(), n_parallel=1, threads=1, extra=json.dumps({field: 2.0}))
+    try:
+        varied = texts(loop.run_until_complete(asked.sample(request(1, 12, 0, prompt=prompt))))[0]
+    finally:
+        loop.run_until_complete(asked.aclose())
+    assert Counter(free).most_common(1)[0][1] >= 6 > Counter(varied).most_common(1)[0][1]
 
 
 # ------------------------------------------------------------------------------------------------------ counting

@@ -52,7 +52,7 @@ def test_an_unknown_name_lists_what_there_is(name):
         local(name)
 
 
-@pytest.mark.parametrize("options", [{"threads": -1}, {"n_parallel": 0}, {"context": -5}])
+@pytest.mark.parametrize("options", [{"threads": -1}, {"n_parallel": 0}, {"context": -5}, {"extra": {"seed": 3}}])
 def test_impossible_options_are_refused(options):
     with pytest.raises(BadOption, match=next(iter(options))):
         local("smollm2-135m", **options)

@@ -30,6 +30,9 @@ from vervet.samplers.openai import OpenAI
 from vervet.testing.server import FAULTS, REPEATED, UNPAID, Server, basic
 
 QUICK = {"pause": 0.02, "timeout": 20, "probe": False}
+FIELDS = {
+    "top_k": 20, "min_p": 0.05, "presence_penalty": 0.5, "frequency_penalty": -0.25, "repetition_penalty": 1.1,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -379,6 +382,43 @@ def test_both_endpoints_and_every_parameter(tmp_path: Path, task: Path) -> None:
         assert sample.completion_tokens == len(sample.text.split()), "counted by the log-probabilities"
     assert chat.config.model_options["extra"] == json.dumps(extra), "extra fields belong to the config"
     assert "max_n" not in chat.config.model_options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed"),
+    [
+        (["--temperature", "0.3"], {"temperature": 0.3}),
+        (["--top-p", "0.9"], {"top_p": 0.9}),
+        (["--max-tokens", "17"], {"max_completion_tokens": 17}),
+        (["--stop", "END", "--stop", "\n\n"], {"stop": ["END", "\n\n"]}),
+        (["-M", "logprobs=true"], {"logprobs": True}),
+        *((["-M", f"extra={json.dumps({name: value})}"], {name: value}) for name, value in FIELDS.items()),
+        *((["--set", f"model.extra.{name}={value}"], {name: value}) for name, value in FIELDS.items()),
+        (["-M", 'extra={"logit_bias": {"50256": -100}}'], {"logit_bias": {"50256": -100}}),
+    ],
+)
+def test_each_parameter_changes_its_field_and_no_other(
+    arguments: list[str], changed: dict[str, Any], tmp_path: Path, task: Path
+) -> None:
+    bodies = []
+    with Server() as server:
+        line = ["run", str(task), "-m", "openai/m", "--base-url", server.url, "-n", "3", "--problems", "q0"]
+        for number, more in enumerate([[], arguments]):
+            line_now = [*line, "-M", "probe=false", "--out", str(tmp_path / str(number)), "--json", *more]
+            assert execute(line_now) == 0
+            bodies.append(dict(server.served[-1].body))
+    plain, body = bodies
+    assert body == plain | changed
+    assert body != plain
+
+
+def test_a_given_seed_is_sent_and_another_one_is_another_seed(tmp_path: Path, task: Path) -> None:
+    with Server() as server:
+        for seed in (1, 2):
+            go(server, task, tmp_path / str(seed), 1, seed=seed)
+        seeds = [row.seed for row in server.served]
+    assert None not in seeds
+    assert len(set(seeds)) == 12
 
 
 def test_seeds_are_sent_only_when_the_user_gave_one_and_samples_follow_from_them(tmp_path: Path, task: Path) -> None:

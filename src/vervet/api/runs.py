@@ -304,16 +304,18 @@ async def go(
 async def _watched(engine: Engine, parts: Parts, watch: Watch) -> None:
     """The engine's work, while others look on."""
     progress = engine.progress
+    refresh: asyncio.Task[None] | None = None
     if watch.start:
         watch.start(progress, str(parts.folder))
-    refresh = asyncio.create_task(_refresh_coverage(parts.folder, len(parts.problems), progress))
+        refresh = asyncio.create_task(_refresh_coverage(parts.folder, len(parts.problems), progress))
     try:
         await engine.run()
     except BaseException as error:  # said in the log, raised again
         _diary(parts.folder, f"{type(error).__name__}: {error}")
         raise
     finally:
-        refresh.cancel()
+        if refresh is not None:
+            refresh.cancel()
         if watch.end:
             watch.end()
 

@@ -17,7 +17,7 @@ from vervet.engine.limits import Purse, cost_usd, prompt_bound
 from vervet.engine.plan import Span, plan, total
 from vervet.engine.progress import Progress
 from vervet.errors import ServiceError, StorageError, VervetError, boundary
-from vervet.ledger import Drawn, Extracted, GroupCommit, Ledger, NewAnswer, Recorder, View, read
+from vervet.ledger import Drawn, Extracted, GroupCommit, Ledger, NewAnswer, Recorder, Trials, View, read
 from vervet.ledger.rows import rows as stored_rows
 from vervet.ledger.spending import Charge
 from vervet.prices import Price
@@ -416,8 +416,8 @@ class Engine:
         usd = cost_usd(self.drawing.price if self.drawing else None, reply.usage) if charge is None else charge.usd
         usage = reply.usage if usd == reply.usage.cost_usd else replace(reply.usage, cost_usd=usd)
         reply = Reply(kept, usage, reply.server)
-        drawn = Drawn(request, reply, tuple(self.extract(c.text) for c in kept))
-        new = await self._group.do(lambda: self._recorder.add(drawn, charge=charge))
+        drawn = Drawn(request, reply, tuple(self.extract(c.text) for c in kept), charge)
+        new = await self._group.share(self._recorder.add_all, drawn)
         self._count(drawn)
         if self.judging is not None and new:
             self.progress.to_verify += len(new)
@@ -489,7 +489,7 @@ class Engine:
         assert self.judging is not None
         job, key = result.job, self.judging.verifier
         pairs: list[tuple[int, Verdict]] = list(zip(job.keys, result.verdicts, strict=True))
-        await self._group.do(lambda: self._recorder.add_verdicts(key, job.problem.id, pairs))
+        await self._group.share(self._recorder.add_trials, Trials(key, job.problem.id, pairs))
         again: list[Waiting] = []
         for (answer_id, verdict), answer in zip(pairs, job.answers, strict=True):
             if verdict.outcome is Outcome.UNKNOWN and job.tries + 1 < TRIES:

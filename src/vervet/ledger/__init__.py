@@ -4,7 +4,7 @@ from vervet.ledger.group import GroupCommit
 from vervet.ledger.lock import unsafe_filesystem
 from vervet.ledger.read import Facts, Stored, View, counts, facts, outcomes, samples, stored, tally, undecided, view
 from vervet.ledger.store import Ledger
-from vervet.ledger.write import Drawn, Extracted, NewAnswer, Recorder, verifier_id
+from vervet.ledger.write import Drawn, Extracted, NewAnswer, Recorder, Trials, verifier_id
 
 __all__ = [
     "Drawn",
@@ -15,6 +15,7 @@ __all__ = [
     "NewAnswer",
     "Recorder",
     "Stored",
+    "Trials",
     "View",
     "counts",
     "facts",

@@ -28,6 +28,7 @@ from vervet.errors import BadOption, ServiceError
 from vervet.protocols import SamplerSetup, SamplerTraits
 from vervet.records import Completion, Prompt, PromptForm, Reply, Request, Usage, derive_seed, prompt_to_json
 from vervet.samplers._gguf import read_head
+from vervet.samplers._http_body import parse_object
 from vervet.samplers._llama import Choice, Llama, OutOfRoom, PromptTooLong, require, require_gpu, usable_threads
 from vervet.samplers._models import HubName, LocalModel, cached_hub_file, hub_part, resolve
 
@@ -53,7 +54,7 @@ class Weights:
 
 
 class Local:
-    """Samples from a GGUF model. Options (-M): threads, n_parallel, context, gpu_layers, logprobs."""
+    """Samples from a GGUF model. Options (-M): threads, n_parallel, context, gpu_layers, logprobs, extra."""
 
     # they change the rounding at most, never what is drawn from: a run may go on with other ones
     neutral_options = frozenset({"threads", "n_parallel", "context", "gpu_layers", "logprobs"})
@@ -68,18 +69,23 @@ class Local:
         context: int = 0,
         gpu_layers: int = 0,
         logprobs: bool = False,
+        extra: str | dict[str, Any] | None = None,
     ) -> None:
         """Nothing is fetched or loaded here.
 
         Args: threads: 0 takes all processors that this process may use.  n_parallel: samples drawn together.  context:
         tokens that these hold together, prompt included; larger requests go in several batches.  gpu_layers: layers on
         the GPU, -1 for all.  logprobs: also sum each text's token log-probabilities (of the model, before temperature).
+        extra: further parameters of llama.cpp's, a JSON object: top_k, min_p, repeat_penalty, presence_penalty, ...
         Raises: UnknownName, BadOption, MissingPart.
         """
         require()
         for option, value, least in (("threads", threads, 0), ("n_parallel", n_parallel, 1), ("context", context, 0)):
             if value < least:
                 raise BadOption(f"{option}={value}: expected at least {least}")
+        self._extra = parse_object(extra, "-M extra")
+        if taken := OURS & self._extra.keys():
+            raise BadOption(f"-M extra: {', '.join(sorted(taken))}: set by Vervet itself; leave it out")
         if gpu_layers:
             require_gpu()
         self._model = resolve(name)
@@ -129,7 +135,7 @@ class Local:
     # ------------------------------------------------------------------------------------------ on the worker
 
     def _sample(self, request: Request, stop: threading.Event) -> Reply:
-        body = _body(request, logprobs=self._logprobs)
+        body = {**self._extra, **_body(request, logprobs=self._logprobs)}
         each = request.params.max_tokens + 1
         # tokens of the prompt: text has three to four bytes a token, the chat template adds some
         prompt = len(str(prompt_to_json(request.prompt)).encode()) // 2 + 128

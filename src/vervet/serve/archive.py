@@ -70,7 +70,7 @@ class Archive:
         for drawn in sorted(exchange.drawn, key=lambda d: d.request.first):
             found = [task.extract(c.text) for c in drawn.reply.completions]
             answers = tuple(None if a is None else Extracted(a, task.canonical(a)) for a in found)
-            for new in recorder.add(Drawn(drawn.request, drawn.reply, answers), seed=drawn.request.seed):
+            for new in recorder.add(Drawn(drawn.request, drawn.reply, answers, seed=drawn.request.seed)):
                 ids[new.answer] = new.answer_id
         if verifier is not None:
             key = self._verifier(*verifier)
