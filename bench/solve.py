@@ -3,7 +3,7 @@
     python bench/solve.py [--measure 16] [--repeats 1] [--jobs 2] [--keep DIR]
 
 SmolLM2-135M on the CPU and HumanEval. Few of its problems are solved seldom but not never by so small a model: those that are
-solved too often at temperature 1 are asked at 1.2, others at 0.6 (`SOMETIMES`, chosen after a run of its own). A run measures
+solved too often at temperature 1 are asked at 1.2 or 1.3, others at 0.6 (`SOMETIMES`, chosen after other runs). A run measures
 each problem's pass@1, p, under a seed of its own, and every problem with p under 20 % is then solved, `--repeats` times, under
 others. Reported: the samples that the model was asked for, those cut short by the PASS included, against 1.3 / p and one batch;
 their ratio to 1 / p beyond one batch, with the interval of a bootstrap over the problems, which holds both the error of p and
@@ -51,10 +51,15 @@ MODEL, BATCH, HARD, FACTOR, MOST = "local/smollm2-135m", 4, 0.2, 1.3, 500
 TOLD: dict[str, Any] = {"max_tokens": 128, "task_options": {"stop_at_fence": "true"}}
 SOMETIMES: dict[float, tuple[int, ...]] = {
     0.6: (15, 55),
-    1.0: (16, 22, 27, 52, 60),
-    1.2: (7, 23, 28, 29, 30, 31, 34, 35, 42, 48, 49, 53),
+    1.0: (7, 16, 22, 27, 28, 30, 31, 34, 42, 48, 49, 52, 60),
+    1.2: (29, 35, 53),
+    1.3: (23,),
 }
-"""Temperature -> problems of which it is likely that fewer than one in five samples pass, after a run with seed 101."""
+"""Temperature -> problems of which it is likely that fewer than one in five samples pass, after runs with seed 101.
+
+All problems that SmolLM2-135M is known to solve at all: 19 of the first 74, of which 8 samples or more were drawn. The limit
+of 20 is missed until more are found.
+"""
 
 
 @dataclass(frozen=True, slots=True)
