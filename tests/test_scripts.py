@@ -100,9 +100,16 @@ def test_sound_links_pass(check_docs: ModuleType, tmp_path: Path) -> None:
         ("docs/a.md", "[x](gone.md)\n# Two words\n# Two words\n", "docs/a.md: gone.md: no such file"),
         ("docs/a.md", "# Two\n", "docs/index.md: a.md#two-words-1: no such heading"),
         ("docs/lonely.md", "# Here\n", "docs/lonely.md: no link leads here from docs/index.md"),
-        ("design/001-x.md", "![figure](x.png)\n", "design/001-x.md: x.png: no such file"),
+        ("design/001-x.md", "# 001: X\n![figure](x.png)\n", "design/001-x.md: x.png: no such file"),
         ("README.md", "[r]: docs/none.md\n", "README.md: docs/none.md: no such file"),
+        ("design/001-x.md", "# X\n", "design/001-x.md: its first line should begin with '# 001: '"),
     ],
 )
 def test_each_broken_link_is_named(check_docs: ModuleType, tmp_path: Path, name: str, text: str, finding: str) -> None:
     assert check_docs.findings(write(tmp_path, {**DOCS, name: text})) == [finding]
+
+
+def test_a_number_stands_for_one_decision(check_docs: ModuleType, tmp_path: Path) -> None:
+    files = {f"design/00{i}-{name}.md": f"# 00{i}: {name}\n" for i, name in ((1, "a"), (2, "b"), (2, "c"))}
+    taken = "design/002-c.md: its number is taken by 002-b.md"
+    assert check_docs.findings(write(tmp_path, {**DOCS, **files})) == [taken]

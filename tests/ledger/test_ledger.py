@@ -255,6 +255,56 @@ def test_damage_is_named(tmp_path: Path, statement: str, names: str) -> None:
         assert any(names in fault for fault in check(ledger)[1]), check(ledger)[1]
 
 
+def test_a_writer_leaves_its_counts_and_the_next_write_takes_them_away(tmp_path: Path) -> None:
+    def read_again() -> tuple[list[int], list[int], list[int], bool]:
+        with Ledger.open(tmp_path / "r") as ledger:
+            own = view(ledger)
+            kept, found = read.tally(ledger, own), read.derive(ledger, own)
+            assert kept[1:] == found[1:]
+            assert kept[0].problem_ids == found[0].problem_ids
+            rows = tuple(list(getattr(kept[0], name)) for name in ("n", "c", "unknown"))
+            assert rows == tuple(list(getattr(found[0], name)) for name in ("n", "c", "unknown"))
+            assert check(ledger)[1] == []
+            return *rows, ledger.meta("tally") is not None
+
+    with make(tmp_path / "r") as ledger:
+        store(ledger, draw("p1", 0, ["one", "two"]), PASS, FAIL)
+    assert read_again() == ([0, 2, 0], [0, 1, 0], [0, 0, 0], True)
+    writer = Ledger.open(tmp_path / "r", writer=True)
+    assert read_again()[3]  # opening is not writing
+    store(writer, draw("p2", 0, ["one", "two", "three"]), PASS, UNKNOWN)
+    assert read_again() == ([0, 2, 1], [0, 1, 1], [0, 0, 2], False)  # while it writes
+    writer.log_event("note", {})
+    writer.close()
+    assert read_again() == ([0, 2, 1], [0, 1, 1], [0, 0, 2], True)
+    with Ledger.open(tmp_path / "r", writer=True) as writer:
+        writer.log_event("note", {})
+    assert read_again()[3]
+
+
+def test_counts_left_behind_are_of_one_verifier(tmp_path: Path) -> None:
+    with make(tmp_path / "r") as ledger:
+        store(ledger, draw("p1", 0, ["one", "two"]), PASS, FAIL)
+        with ledger.transaction():
+            verifier_id(ledger, "other", "1", {})
+    with Ledger.open(tmp_path / "r") as ledger:
+        assert ledger.meta("tally") is not None
+        assert list(read.counts(ledger).c) == [0, 1, 0]
+        assert list(read.counts(ledger, "other").c) == [0, 0, 0]
+        assert list(read.counts(ledger, "other").unknown) == [0, 2, 0]
+
+
+def test_counts_left_behind_that_are_wrong_are_named(tmp_path: Path) -> None:
+    with make(tmp_path / "r") as ledger:
+        store(ledger, draw("p1", 0, ["one", "two"]), PASS, FAIL)
+    raw = sqlite3.connect(tmp_path / "r" / "ledger.sqlite")
+    raw.execute("UPDATE verdicts SET outcome = 1")
+    raw.commit()
+    raw.close()
+    with Ledger.open(tmp_path / "r") as ledger:
+        assert check(ledger)[1] == ["counts: those that were kept are not those of the samples"]
+
+
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     make(tmp_path / "r").close()
     raw = sqlite3.connect(tmp_path / "r" / "ledger.sqlite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import orjson
 import zstandard
 
@@ -114,13 +115,17 @@ def _samples(ledger: Ledger) -> Faults:
     ).fetchone()[0]
     yield f"samples: {outside} do not belong to their request" if outside else None
     try:
-        table, _, _, _ = read.tally(ledger, read.view(ledger))
+        with storage(ledger.path):
+            table, _, _, _ = read.derive(ledger, read.view(ledger))
+        kept = read.tally(ledger, read.view(ledger))[0]
     except StorageError:
         yield "counts cannot be derived: rows point at rows that do not exist"
         return
     total = ledger.db.execute("SELECT count(*) FROM samples").fetchone()[0]
     counted = int(table.n.sum() + table.unknown.sum())
     yield None if counted == total else f"counts: {counted} samples counted, {total} stored"
+    same = all(np.array_equal(getattr(table, name), getattr(kept, name)) for name in ("n", "c", "unknown"))
+    yield None if same else "counts: those that were kept are not those of the samples"
 
 
 def _verdicts(ledger: Ledger) -> Faults:

@@ -17,10 +17,10 @@ from typing import Any
 
 from vervet.errors import BadData, BadOption, CheckFailed, RunMismatch
 from vervet.ledger.spending import LOST, SENT
-from vervet.ledger.store import FILE, Durability, Ledger, storage
+from vervet.ledger.store import FILE, TALLY, Durability, Ledger, storage
 
 IMPORTED = "imported/"
-_OWN = frozenset({"created", "worked_s", "missing", "chosen", "shards", "budget_shared"})
+_OWN = frozenset({"created", "worked_s", "missing", "chosen", "shards", "budget_shared", TALLY})
 # of a shard's meta, what does not hold for the whole
 _MAPS = ("name", "chk", "problem", "dictionary", "text", "answer", "request", "verifier", "log", "scorer")
 
@@ -157,7 +157,7 @@ class _Part:
         self._ledger, self._db, self._folder = ledger, ledger.db, folder
         self.samples = self.added = self.verdicts = 0
         with Ledger.open(folder) as shard:
-            self._meta = {name: shard.meta(name) for name in _OWN if name != "shards"}
+            self._meta = {name: shard.meta(name) for name in ("created", "worked_s", "missing", "chosen")}
             self._settings = shard.meta("settings", {})
         self.created = float(self._meta["created"] or 0.0)
 

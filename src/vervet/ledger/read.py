@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from vervet.errors import UserError
-from vervet.ledger.store import Ledger, decode, storage
+from vervet.ledger.store import TALLY, Ledger, decode, storage
 from vervet.records import Counts, IntArray, Outcome, Reason, Sample, VerifierSpec, derive_seed
 
 FAIL, PASS, UNKNOWN, PENDING = 0, 1, 2, 3
@@ -151,22 +151,54 @@ def _texts_by_problem(db: sqlite3.Connection) -> Iterator[tuple[int, IntArray]]:
 def tally(ledger: Ledger, which: View) -> tuple[Counts, int, int, int]:
     """Counts over all problems of the run, and how many samples are pending, unparsed and on distinct answers.
 
-    unknown_i holds pending and UNKNOWN samples. Problems without a sample have n = 0.
+    unknown_i holds pending and UNKNOWN samples. Problems without a sample have n = 0. What a writer left behind
+    (`remember`) is taken where nothing was written since, else the samples are gone through.
     """
     with storage(ledger.path), _snapshot(ledger.db):
-        arrays = _Arrays(ledger, which)
-        names = list(ledger.problem_keys())
-        n, c, unknown = (np.zeros(len(names), np.int64) for _ in range(3))
-        pending = unparsed = distinct = 0
-        for row, (_, texts) in enumerate(_texts_by_problem(ledger.db)):
-            codes = np.bincount(arrays.outcomes(texts), minlength=4)
-            n[row], c[row], unknown[row] = codes[FAIL] + codes[PASS], codes[PASS], codes[UNKNOWN] + codes[PENDING]
-            answers = arrays.answer_of_text[texts]
-            pending += int(codes[PENDING])
-            unparsed += int((answers == _NONE).sum())
-            distinct += len(np.unique(answers[answers >= 0]))
-    counts = Counts(names, n, c, unknown, design=ledger.meta("design", "fixed"), source=str(ledger.folder))
-    return counts, pending, unparsed, distinct
+        kept = ledger.meta(TALLY)
+        if kept is not None and kept["of"] == _state(ledger.db, which):
+            n, c, unknown = (np.array(kept[name], np.int64) for name in ("n", "c", "unknown"))
+            return _counts(ledger, n, c, unknown), kept["pending"], kept["unparsed"], kept["distinct"]
+        return derive(ledger, which)
+
+
+def derive(ledger: Ledger, which: View) -> tuple[Counts, int, int, int]:
+    """What `tally` says, from the samples themselves. Inside a transaction, or where nobody writes."""
+    arrays = _Arrays(ledger, which)
+    problems = len(ledger.problem_keys())
+    n, c, unknown = (np.zeros(problems, np.int64) for _ in range(3))
+    pending = unparsed = distinct = 0
+    for row, (_, texts) in enumerate(_texts_by_problem(ledger.db)):
+        codes = np.bincount(arrays.outcomes(texts), minlength=4)
+        n[row], c[row], unknown[row] = codes[FAIL] + codes[PASS], codes[PASS], codes[UNKNOWN] + codes[PENDING]
+        answers = arrays.answer_of_text[texts]
+        pending += int(codes[PENDING])
+        unparsed += int((answers == _NONE).sum())
+        distinct += len(np.unique(answers[answers >= 0]))
+    return _counts(ledger, n, c, unknown), pending, unparsed, distinct
+
+
+def remember(ledger: Ledger) -> None:
+    """Leave the counts of the run's own view beside its samples, for readers; the next write takes them away. Writers only."""
+    which = view(ledger)
+    with ledger.transaction(counts_stay=True):
+        if ledger.meta(TALLY) is not None:
+            return
+        table, pending, unparsed, distinct = derive(ledger, which)
+        kept = {name: getattr(table, name).tolist() for name in ("n", "c", "unknown")}
+        kept |= {"of": _state(ledger.db, which), "pending": pending, "unparsed": unparsed, "distinct": distinct}
+        ledger.set_meta(TALLY, kept)
+
+
+def _counts(ledger: Ledger, n: IntArray, c: IntArray, unknown: IntArray) -> Counts:
+    names, design = list(ledger.problem_keys()), ledger.meta("design", "fixed")
+    return Counts(names, n, c, unknown, design=design, source=str(ledger.folder))
+
+
+def _state(db: sqlite3.Connection, which: View) -> list[int]:
+    """The view, and how far the tables go: counts of another view, or of a file that other hands wrote, are not taken."""
+    tops = (db.execute(f"SELECT ifnull(max(id), 0) FROM {t}").fetchone()[0] for t in ("requests", "texts", "answers"))  # noqa: S608
+    return [which.extractor, which.verifier, *tops]
 
 
 def counts(ledger: Ledger, verifier: str | None = None) -> Counts:

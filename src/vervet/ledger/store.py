@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import orjson
 
-from vervet.errors import BadData, RunMismatch, StorageError, UserError
+from vervet.errors import BadData, RunMismatch, StorageError, UserError, VervetError
 from vervet.ledger import schema
 from vervet.ledger.lock import RunLock
 from vervet.ledger.texts import Codec
@@ -28,6 +28,8 @@ from vervet.records import Config, Problem, Prompt, canonical_json, prompt_from_
 
 Durability = Literal["fast", "full"]
 FILE = "ledger.sqlite"
+TALLY = "tally"
+# the key under which a writer leaves the run's counts for readers
 
 
 def hash16(data: bytes) -> bytes:
@@ -72,6 +74,8 @@ class Ledger:
         self._lock = lock
         self._names: dict[str, int] = {}
         self._codecs: dict[int, Codec] = {0: Codec()}
+        self._wrote = False
+        # something that counts may depend on, since it was opened
         self.rollbacks = 0
         # transactions that failed; whoever keeps ids of rows must drop them when it moves
 
@@ -156,7 +160,14 @@ class Ledger:
                 connection.close()
 
     def close(self) -> None:
-        """Idempotent."""
+        """Idempotent. A writer leaves the run's counts behind, which readers would have to find anew each time."""
+        if self._lock and self._wrote:
+            from vervet.ledger.read import remember  # noqa: PLC0415  it reads what is kept here
+
+            self._wrote = False
+            with contextlib.suppress(VervetError, sqlite3.Error):
+                # damaged, or no room: readers find it all the same, or say so
+                remember(self)
         self.db.close()
         if self._lock:
             self._lock.release()
@@ -168,11 +179,14 @@ class Ledger:
         self.close()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing; durable when it ends."""
+    def transaction(self, *, counts_stay: bool = False) -> Iterator[None]:
+        """All or nothing; durable when it ends. `counts_stay`: nothing is written that a count could depend on."""
         with storage(self.path):
             self.db.execute("BEGIN IMMEDIATE")
             try:
+                if not counts_stay:
+                    self._wrote = True
+                    self.db.execute("DELETE FROM meta WHERE key = ?", (TALLY,))
                 yield
                 self.db.execute("COMMIT")
             except BaseException:
@@ -311,7 +325,7 @@ class Ledger:
 
     def log_event(self, kind: str, body: dict[str, Any]) -> None:
         """Append to the run's diary."""
-        with self.transaction():
+        with self.transaction(counts_stay=True):
             self.db.execute(
                 "INSERT INTO events (at, kind, body) VALUES (?, ?, ?)",
                 (time.time(), kind, canonical_json(body).decode()),
