@@ -12,7 +12,7 @@ import pytest
 
 import vervet
 from tests.helpers import served, write_problems
-from vervet import api
+from vervet import api, plugins
 from vervet.cli.main import execute
 from vervet.errors import MissingPart, PluginError, ServiceError
 from vervet.protocols import SamplerSetup, SamplerTraits
@@ -253,7 +253,7 @@ class Moody:
         return
 
 
-class MoodyTask(vervet.plugins.resolve("tasks", "jsonl")):  # type: ignore[misc]
+class MoodyTask(plugins.resolve("tasks", "jsonl")):  # type: ignore[misc]
     """The JSONL task, judged by Moody."""
 
     def __init__(self, *, path: Path, script: str) -> None:

@@ -9,6 +9,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -371,6 +372,54 @@ def test_one_failing_write_does_not_take_its_neighbours_with_it(tmp_path: Path) 
         assert (first, third) == (1, 2)
         assert isinstance(second, ValueError)
         assert (ledger.meta("a"), ledger.meta("bb"), ledger.meta("half")) == (1, 1, None)
+
+
+def test_shared_work_is_done_together_in_order_and_fails_alone(tmp_path: Path) -> None:
+    """Forty items and one bad one among them: few calls, each item its own result, nothing of the bad one stored."""
+    calls: list[list[int]] = []
+
+    def double(items: Sequence[int]) -> list[int]:
+        calls.append(list(items))
+        for item in items:
+            ledger.set_meta(f"item {item}", item)
+        if 13 in items:
+            raise ValueError("thirteen")
+        return [2 * item for item in items]
+
+    async def work(items: Iterable[int]) -> list[object]:
+        group = GroupCommit(ledger)
+        done = await asyncio.gather(*(group.share(double, item) for item in items), return_exceptions=True)
+        await group.aclose()
+        return list(done)
+
+    with make(tmp_path / "r") as ledger:
+        assert asyncio.run(work(range(100, 140))) == [2 * item for item in range(100, 140)]
+        assert len(calls) <= 4
+        assert [item for call in calls for item in call] == list(range(100, 140))
+        found = asyncio.run(work(range(10, 16)))
+        assert [item for item in found if not isinstance(item, ValueError)] == [20, 22, 24, 28, 30]
+        kept = [item for item in range(10, 16) if ledger.meta(f"item {item}") is not None]
+        assert kept == [10, 11, 12, 14, 15]
+
+
+def test_replies_stored_together_are_as_those_stored_one_by_one(tmp_path: Path) -> None:
+    """Equal texts and answers within the batch, from before it, and across problems; no answer at all."""
+    replies = [
+        draw("p0", 0, ["a", "b", "a"]),
+        draw("p1", 0, ["a", ""], [None, None]),
+        draw("p0", 3, ["b", "c"]),
+        draw("p1", 2, ["d", "a"]),
+    ]
+    stored = []
+    for name in ("one", "all"):
+        with make(tmp_path / name) as ledger, ledger.transaction():
+            recorder = Recorder(ledger, "e/1")
+            recorder.add(draw("p0", 9, ["c"]))
+            new = [recorder.add(reply) for reply in replies] if name == "one" else recorder.add_all(replies)
+            tables = ("requests", "samples", "texts", "answers", "extractions")
+            stored.append((new, [ledger.db.execute(f"SELECT * FROM {table}").fetchall() for table in tables]))
+    assert stored[0] == stored[1]
+    assert [[answer.answer for answer in some] for some in stored[0][0]] == [["a", "b"], [], [], ["d"]]
 
 
 def test_what_is_reported_as_written_is_visible_to_another_reader(tmp_path: Path) -> None:

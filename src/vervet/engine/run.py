@@ -415,7 +415,8 @@ class Engine:
         charge = self._charge(request)
         usd = cost_usd(self.drawing.price if self.drawing else None, reply.usage) if charge is None else charge.usd
         usage = reply.usage if usd == reply.usage.cost_usd else replace(reply.usage, cost_usd=usd)
-        reply = Reply(kept, usage, reply.server)
+        if usage is not reply.usage or len(kept) < len(reply.completions):
+            reply = Reply(kept, usage, reply.server)
         drawn = Drawn(request, reply, tuple(self.extract(c.text) for c in kept), charge)
         new = await self._group.share(self._recorder.add_all, drawn)
         self._count(drawn)
@@ -431,8 +432,9 @@ class Engine:
         now, usage = self.progress, drawn.reply.usage
         now.requests += 1
         now.stored += len(drawn.reply.completions)
-        now.truncated += sum(c.finish_reason == "length" for c in drawn.reply.completions)
-        now.unparsed += sum(a is None for a in drawn.answers)
+        for completion, answer in zip(drawn.reply.completions, drawn.answers, strict=True):
+            now.truncated += completion.finish_reason == "length"
+            now.unparsed += answer is None
         now.prompt_tokens += usage.prompt_tokens or 0
         now.completion_tokens += usage.completion_tokens or 0
         if usage.cost_usd is not None:

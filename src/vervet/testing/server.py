@@ -365,13 +365,13 @@ class Server:
 
 
 def prose(seed: int, pieces: int = 500_000) -> str:
-    """Some 10 MB of words and set phrases, each with frequencies after Zipf's law, as a language has."""
+    """Some 9 MB of words and set phrases, each with frequencies after Zipf's law, as a language has."""
     dice = random.Random(seed)  # noqa: S311  a test's dice
     syllables = [a + b + c for a in "bcdfglmnprst" for b in "aeiou" for c in ("", "n", "r", "s", "th")]
     words = ["".join(dice.choices(syllables, k=dice.choice((1, 1, 2, 2, 3)))) for _ in range(3000)]
     often = [1 / (rank + 3) for rank in range(3000)]
     phrases = [" ".join(dice.choices(words, often, k=dice.randint(2, 5))) for _ in range(3000)]
-    drawn = dice.choices(words + phrases, often + [4 * x for x in often], k=pieces)
+    drawn = dice.choices(words + phrases, often + [2 * x for x in often], k=pieces)
     return " ".join(map(str.__add__, drawn, dice.choices(("", "", "", ",", ".", ".\n"), k=pieces)))
 
 
