@@ -63,6 +63,12 @@ def test_undecided_samples_show_floor_and_ceiling() -> None:
     assert not [a for a in without.named("path") if a.get("class") == "undecided"]
 
 
+def test_a_warning_about_some_k_is_a_sentence() -> None:
+    text = words(counts([100] * 40, [60] * 38 + [0, 0]))
+    assert "At k = " in text
+    assert "K = " not in text
+
+
 def test_undecided_samples_of_many_runs_are_one_note() -> None:
     tables = [counts([8] * 40, [2] * 40, [i] * 40, source=f"{i}.csv") for i in (0, 1, 2, 3, 4)]
     page = Page.of(render([Subject(table) for table in tables]))

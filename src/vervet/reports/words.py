@@ -149,6 +149,7 @@ def caveats(entry: Entry) -> list[str]:
 
 
 def _sentence(text: str) -> str:
+    text = f"at {text}" if text.startswith("k = ") else text  # a variable has no capital
     return text[:1].upper() + text[1:] + "."
 
 
