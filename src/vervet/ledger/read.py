@@ -109,13 +109,13 @@ class _Arrays:
 
     def _fill_outcomes(self, verifier: int, top: int) -> None:
         query = "SELECT group_concat(answer), group_concat(outcome) FROM verdicts WHERE verifier = ? AND check_id = ?"
-        balance = np.zeros(top + 1, np.int64)
+        balance = np.zeros(top + 1, np.int32)
         judged = np.zeros(top + 1, bool)
         for (check,) in self._db.execute("SELECT id FROM checks").fetchall():
             answers, outcomes = self._db.execute(query, (verifier, check)).fetchone()
             if answers:
                 ids, codes = _numbers(answers), _numbers(outcomes)
-                np.add.at(balance, ids, (codes == PASS).astype(np.int64) - (codes == FAIL))
+                np.add.at(balance, ids, (codes == PASS).astype(np.int32) - (codes == FAIL))
                 judged[ids] = True
         self.outcome_of_answer[judged] = UNKNOWN
         self.outcome_of_answer[balance > 0] = PASS
@@ -132,7 +132,8 @@ class _Arrays:
         return np.where(answers >= 0, codes, np.where(answers == _NONE, FAIL, PENDING)).astype(np.int8)
 
 
-_CHUNK = 1_000_000
+_CHUNK = 100_000
+# texts at a time: their numbers pass through strings, in the memory of the run that leaves its counts behind
 
 
 def _numbers(text: str | int) -> IntArray:
