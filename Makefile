@@ -47,7 +47,7 @@ test: env-test
 
 # The rest: what takes long or needs other programs, which are installed first; a missing part fails here instead of skipping.
 test-all: env-all
-	VERVET_REQUIRE_PARTS=1 $(BIN)/python -m pytest -q -m slow $(ARGS)
+	VERVET_REQUIRE_PARTS=1 $(BIN)/python -m pytest -q -m slow $(PARALLEL) $(ARGS)
 
 check: env-test site
 	$(BIN)/python -m ruff check .

@@ -63,6 +63,23 @@ def test_undecided_samples_show_floor_and_ceiling() -> None:
     assert not [a for a in without.named("path") if a.get("class") == "undecided"]
 
 
+def test_a_warning_about_some_k_is_a_sentence() -> None:
+    text = words(counts([100] * 40, [60] * 38 + [0, 0]))
+    assert "At k = " in text
+    assert "K = " not in text
+
+
+def test_undecided_samples_of_many_runs_are_one_note() -> None:
+    tables = [counts([8] * 40, [2] * 40, [i] * 40, source=f"{i}.csv") for i in (0, 1, 2, 3, 4)]
+    page = Page.of(render([Subject(table) for table in tables]))
+    text = page.words
+    assert "4 of 5 runs have undecided samples, at most 33.3 % of a run's (4). They count neither" in text
+    assert len([a for a in page.named("div") if a.get("class") == "note warn"]) == 1
+    assert all(f"{40 * i} of {40 * (8 + i)} samples" in text for i in (1, 2, 3, 4))
+    few = Page.of(render([Subject(table) for table in tables[:4]]))
+    assert "runs have undecided samples" not in few.words
+
+
 @pytest.mark.parametrize(
     ("table", "expected"),
     [

@@ -39,6 +39,7 @@ def summary(page: Page) -> Values:
         "rows": [(e, words.headline(page, e)) for e in page.entries],
         "comparison": words.comparison(page),
         "undecided": [(e, text) for e in page.entries if (text := words.undecided(e))],
+        "undecided_in_all": words.undecided_in_all(page),
     }
 
 

@@ -99,6 +99,19 @@ def undecided(entry: Entry) -> str:
     )
 
 
+def undecided_in_all(page: Page) -> str:
+    """The same of many runs in a sentence: how many have any, and where they weigh most."""
+    having = [e for e in page.entries if e.curve.unknown]
+    if not having:
+        return ""
+    worst = max(having, key=lambda e: e.curve.unknown / e.curve.samples)
+    return (
+        f"{number(len(having))} of {plural(len(page.entries), 'run')} have undecided samples, at most "
+        f"{percent(worst.curve.unknown / worst.curve.samples)} of a run's ({worst.label}). They count neither as PASS nor as "
+        "FAIL."
+    )
+
+
 def _undecided_kinds(entry: Entry) -> str:
     summary = entry.subject.summary
     if summary is None:
@@ -136,6 +149,7 @@ def caveats(entry: Entry) -> list[str]:
 
 
 def _sentence(text: str) -> str:
+    text = f"at {text}" if text.startswith("k = ") else text  # a variable has no capital
     return text[:1].upper() + text[1:] + "."
 
 
