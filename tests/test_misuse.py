@@ -58,6 +58,8 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -
         (["run", "q.jsonl", "-m", "fake/p=0.1", "-n", "-3"], "-n -3"),
         (["run", "q.jsonl", "-m", "fake/p=0.1", "--limit", "0"], "--limit 0"),
         (["run", "q.jsonl", "-m", "fake/p=0.1", "--problems", "q99"], "no problem 'q99'"),
+        (["run", "q.jsonl", "-m", "fake/p=0.1", "--problems", ""], "--problems names none"),
+        (["audit", "humaneval", "--problems", ","], "--problems names none"),
         (["run", "q.jsonl", "-m", "fake/p=0.1", "--temperature", "-1"], "--temperature"),
         (["run", "q.jsonl", "-m", "fake/p=0.1", "--top-p", "2"], "--top-p"),
         (["run", "q.jsonl", "-m", "fake/p=0.1", "--temperature", "0", "-n", "4"], "--greedy"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import time
 import sys
 from pathlib import Path
 
@@ -128,10 +129,16 @@ def host(tmp_path):
     tmp_path.chmod(0o755)
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "secret").chmod(0o644)
+    look = ["bash", "-c", ATTACKS["see other processes"]]
     with subprocess.Popen(["sleep", "98765"]) as process:
-        assert subprocess.run(["bash", "-c", ATTACKS["see other processes"]], check=False).returncode == 0
-        yield tmp_path / "secret"
-        process.kill()
+        try:
+            # its command line may appear a moment after the call that started it has returned
+            until = time.monotonic() + 10
+            while subprocess.run(look, check=False).returncode:
+                assert time.monotonic() < until, "nobody here sees other processes"
+            yield tmp_path / "secret"
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("name", ATTACKS)

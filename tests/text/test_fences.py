@@ -72,6 +72,6 @@ def test_any_text_is_read_and_content_comes_from_the_text(text):
     "bad", ["`" * 400_000, "```\n" * 100_000, " " * 400_000, ("`" * 200 + " ") * 2000, "\t```a`" * 70_000]
 )
 def test_hostile_text_costs_linear_time(bad):
-    begin = time.process_time()
+    begin = time.thread_time()
     blocks(bad)
-    assert time.process_time() - begin < 1.0  # measured: below 0.1 s
+    assert time.thread_time() - begin < 1.0  # measured: below 0.1 s

@@ -282,6 +282,8 @@ def price_of(provider: str, name: str, given: Settings, sampler: Sampler) -> Pri
 def _choose(everything: Sequence[Problem], given: Settings) -> list[Problem]:
     chosen = list(everything)
     if given.problems is not None:
+        if not given.problems:
+            raise UserError("--problems names none: give ids separated by commas, or leave it out for all")
         by_id = {p.id: p for p in everything}
         by_tail = {p.id.rpartition("/")[2]: p for p in everything}
         chosen = []
