@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from vervet.cli.main import execute
+
 SRC = Path(__file__).resolve().parent.parent / "src"
 
 
@@ -44,3 +48,15 @@ def served(run: Path) -> dict[tuple[str, int], list[int]]:
         for j in range(row["n"]):
             out.setdefault((row["problem"], row["first"] + j), []).append(row["seed"])
     return out
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -> str:
+    """Run a command that must be refused with `code`; returns its one line."""
+    capsys.readouterr()
+    assert execute([str(a) for a in arguments]) == code
+    out, err = capsys.readouterr()
+    lines = [line for line in err.splitlines() if line.startswith("vervet: ")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    assert out == ""
+    return lines[0]

@@ -81,7 +81,7 @@ class Import:
 
 def room_of(file: Path, root: Path) -> str:
     parts = file.relative_to(root).parts
-    return parts[0].removesuffix(".py")
+    return Path(parts[0]).stem
 
 
 def imports_of(file: Path, root: Path) -> Iterator[Import]:
@@ -145,7 +145,7 @@ def violations(root: Path, core: set[str], extras: set[str]) -> list[str]:
     `core` and `extras`: importable names of the dependencies, and of those that are optional.
     """
     found = []
-    for file in sorted(root.rglob("*.py")):
+    for file in sorted([*root.rglob("*.py"), *root.rglob("*.pyi")]):
         room = room_of(file, root)
         if room not in LEVELS:
             found.append(f"{file.relative_to(root.parent)}: {room} is no room of the table")
@@ -237,6 +237,7 @@ def check(folder: Path, files: dict[str, str]) -> list[str]:
 
 FORBIDDEN_IMPORTS = {
     "engine-to-sampler": ("engine/run.py", "from vervet.samplers.fake import Fake", "vervet.samplers.fake"),
+    "in-a-stub": ("engine/__init__.pyi", "from ..samplers.fake import Fake", "vervet.samplers.fake"),
     "engine-to-plugins": ("engine/run.py", "import vervet.plugins", "vervet.plugins"),
     "inside-a-function": ("engine/run.py", "def f():\n    import vervet.tasks.humaneval", "vervet.tasks.humaneval"),
     "inside-a-method": ("ledger/store.py", "class A:\n    def f(self):\n        from vervet import api", "vervet.api"),

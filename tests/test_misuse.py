@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import SRC, command, write_problems
+from tests.helpers import SRC, command, refused, write_problems
 from vervet.cli.main import execute
 
 
@@ -23,18 +23,6 @@ def task(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -> str:
-    """Run a command that must be refused with `code`; returns its one line."""
-    capsys.readouterr()
-    assert execute([str(a) for a in arguments]) == code
-    out, err = capsys.readouterr()
-    lines = [line for line in err.splitlines() if line.startswith("vervet: ")]
-    assert len(lines) == 1, err
-    assert "Traceback" not in err
-    assert out == ""
-    return lines[0]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from _measure import IN_FLIGHT, MAX_TOKENS, PROBLEMS, SAMPLES, URL, Meter
 
 os.environ.update(OPENAI_API_KEY="none", OPENAI_BASE_URL=URL, INSPECT_DISPLAY="none")
 
-from inspect_ai import Epochs, Task, __version__
-from inspect_ai import eval as evaluate
+from inspect_ai import Epochs, Task, __version__, eval as evaluate
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import pattern

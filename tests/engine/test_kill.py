@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 import vervet
-from tests.helpers import SRC, command, served, write_problems
-from tests.helpers import vervet as run_vervet
+from tests.helpers import SRC, command, served, vervet as run_vervet, write_problems
 from vervet.api import check_ledger
 
 KILLS, PROBLEMS, N, IN_FLIGHT, BATCH = 22, 24, 60, 4, 3

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import refused
 from tests.samplers.http import ask, sampler
 from vervet.cli.main import execute
 from vervet.errors import BadOption, ServiceError, UserError
@@ -16,18 +17,6 @@ from vervet.protocols import SamplerSetup
 from vervet.testing.server import Server, basic
 
 # ---------------------------------------------------------------------------------------------------------------- misuse
-
-
-def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -> str:
-    """Run a command that must be refused with `code`; returns its one line."""
-    capsys.readouterr()
-    assert execute([str(a) for a in arguments]) == code
-    out, err = capsys.readouterr()
-    lines = [line for line in err.splitlines() if line.startswith("vervet: ")]
-    assert len(lines) == 1, err
-    assert "Traceback" not in err
-    assert out == ""
-    return lines[0]
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from vervet.analysis.agreement import Agreement, Codes, Compared, agreement
 from vervet.api.auditing import AT_ONCE
 from vervet.api.door import door
 from vervet.api.existing import Run
-from vervet.api.parts import _verifier_spec as verifier_spec
-from vervet.api.parts import build_verifier, resolve_task
+from vervet.api.parts import _verifier_spec as verifier_spec, build_verifier, resolve_task
 from vervet.config import Settings, settings
 from vervet.errors import BadOption, UserError, boundary
 from vervet.ledger import read

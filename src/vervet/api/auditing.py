@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vervet.api.door import door
-from vervet.api.parts import _choose as choose
-from vervet.api.parts import _verifier_spec as verifier_spec
-from vervet.api.parts import build_verifier, resolve_task
+from vervet.api.parts import _choose as choose, _verifier_spec as verifier_spec, build_verifier, resolve_task
 from vervet.config import settings
 from vervet.errors import BadOption, boundary
 from vervet.estimate.intervals import wilson

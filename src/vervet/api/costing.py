@@ -9,15 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from vervet import fetch, plugins, prices
-from vervet.analysis import cost as costs
-from vervet.analysis import exchange as exchanges
+from vervet.analysis import cost as costs, exchange as exchanges
 from vervet.analysis.baseline import Baseline, parse_baseline
 from vervet.analysis.cost import Costs, Priced, Used
 from vervet.analysis.exchange import Exchange
 from vervet.analysis.flops import Shape, known_shape, shape_of_config
 from vervet.api.existing import Run
-from vervet.api.statistics import run_folders
-from vervet.api.statistics import sources as counts_of
+from vervet.api.statistics import run_folders, sources as counts_of
 from vervet.errors import BadOption, UserError
 from vervet.ledger.usage import usage
 from vervet.prices import Price

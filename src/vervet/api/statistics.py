@@ -6,22 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import overload
 
-from vervet.analysis import compare as comparisons
-from vervet.analysis import fit as fits
-from vervet.analysis import forecast as forecasts
-from vervet.analysis import plan as plans
+from vervet.analysis import compare as comparisons, fit as fits, forecast as forecasts, plan as plans
 from vervet.analysis.compare import Comparison
 from vervet.analysis.counts import read_counts
-from vervet.analysis.curve import CoverageResult
-from vervet.analysis.curve import coverage as curve_of
-from vervet.analysis.family import Family
-from vervet.analysis.family import family as family_of
+from vervet.analysis.curve import CoverageResult, coverage as curve_of
+from vervet.analysis.family import Family, family as family_of
 from vervet.analysis.fit import FitResult
 from vervet.analysis.forecast import Forecast
 from vervet.analysis.plan import Plan
 from vervet.analysis.reliability import reliability
-from vervet.analysis.verifier_noise import VerifierNoise
-from vervet.analysis.verifier_noise import verifier_noise as noise_of
+from vervet.analysis.verifier_noise import VerifierNoise, verifier_noise as noise_of
 from vervet.api.existing import Run
 from vervet.errors import UserError
 from vervet.estimate.methods import FIT_MODELS, FORECAST_METHODS

@@ -12,8 +12,7 @@ import vervet
 from vervet.analysis.baseline import Baseline
 from vervet.analysis.selection import SelectionPoint
 from vervet.errors import MissingPart, StorageError
-from vervet.reports import money
-from vervet.reports import page as pages
+from vervet.reports import money, page as pages
 from vervet.reports.format import short, visible
 from vervet.reports.subject import Subject
 

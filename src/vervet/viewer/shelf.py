@@ -11,8 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as Late
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError as Late
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
