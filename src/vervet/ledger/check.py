@@ -116,15 +116,18 @@ def _samples(ledger: Ledger) -> Faults:
     yield f"samples: {outside} do not belong to their request" if outside else None
     try:
         with storage(ledger.path):
-            table, _, _, _ = read.derive(ledger, read.view(ledger))
-        kept = read.tally(ledger, read.view(ledger))[0]
+            table, *others = read.derive(ledger, read.view(ledger))
+            kept = read.left_behind(ledger, read.view(ledger))
     except StorageError:
         yield "counts cannot be derived: rows point at rows that do not exist"
         return
     total = ledger.db.execute("SELECT count(*) FROM samples").fetchone()[0]
     counted = int(table.n.sum() + table.unknown.sum())
     yield None if counted == total else f"counts: {counted} samples counted, {total} stored"
-    same = all(np.array_equal(getattr(table, name), getattr(kept, name)) for name in ("n", "c", "unknown"))
+    same = kept is None or (
+        all(np.array_equal(getattr(table, name), getattr(kept[0], name)) for name in ("n", "c", "unknown"))
+        and others == list(kept[1:])
+    )
     yield None if same else "counts: those that were kept are not those of the samples"
 
 

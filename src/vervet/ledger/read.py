@@ -156,11 +156,16 @@ def tally(ledger: Ledger, which: View) -> tuple[Counts, int, int, int]:
     (`remember`) is taken where nothing was written since, else the samples are gone through.
     """
     with storage(ledger.path), _snapshot(ledger.db):
-        kept = ledger.meta(TALLY)
-        if kept is not None and kept["of"] == _state(ledger.db, which):
-            n, c, unknown = (np.array(kept[name], np.int64) for name in ("n", "c", "unknown"))
-            return _counts(ledger, n, c, unknown), kept["pending"], kept["unparsed"], kept["distinct"]
-        return derive(ledger, which)
+        return left_behind(ledger, which) or derive(ledger, which)
+
+
+def left_behind(ledger: Ledger, which: View) -> tuple[Counts, int, int, int] | None:
+    """What a writer left behind for `tally`; None where it did not, or where something was written since."""
+    kept = ledger.meta(TALLY)
+    if kept is None or kept["of"] != _state(ledger.db, which):
+        return None
+    n, c, unknown = (np.array(kept[name], np.int64) for name in ("n", "c", "unknown"))
+    return _counts(ledger, n, c, unknown), kept["pending"], kept["unparsed"], kept["distinct"]
 
 
 def derive(ledger: Ledger, which: View) -> tuple[Counts, int, int, int]:
