@@ -93,8 +93,17 @@ def test_a_loop_that_ended_leaves_frames_to_the_next():
 
 
 def test_processors_are_shared_out_evenly_and_given_back():
-    processors, mine = Processors(), os.sched_getaffinity(0)
+    mine = os.sched_getaffinity(0)
+    processors = Processors(len(mine))
     taken = [processors.take() for _ in range(2 * len(mine))]
     assert Counter(taken) == dict.fromkeys(mine, 2)
     processors.give_back(taken[-1])
     assert processors.take() == taken[-1]
+
+
+def test_with_fewer_containers_than_processors_the_scheduler_chooses(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
+    processors = Processors(1)
+    assert processors.take() is None
+    processors.give_back(None)
+    assert [Processors(2).take(), Processors(3).take()] == [3, 3]

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -340,19 +339,25 @@ class Pool(Generic[S]):
 
 
 class Processors:
-    """Shares out the processors that this process may use, each to as many as any other or one more."""
+    """Shares out the processors that this process may use among containers.
 
-    def __init__(self) -> None:
+    Only where there is a container for each of them: fewer would meet those of other processes on some while others are
+    idle, and the scheduler does better.
+    """
+
+    def __init__(self, containers: int) -> None:
         numbers = sorted(os.sched_getaffinity(0))
-        first = random.randrange(len(numbers))  # noqa: S311  so that processes with few containers each do not meet on one
-        self._users = dict.fromkeys(numbers[first:] + numbers[:first], 0)
+        self._users = dict.fromkeys(numbers if containers >= len(numbers) else [], 0)
 
-    def take(self) -> int:
-        """The number of one that has fewest users."""
+    def take(self) -> int | None:
+        """The number of one that has fewest users; None where the scheduler is to choose."""
+        if not self._users:
+            return None
         number = min(self._users, key=self._users.__getitem__)
         self._users[number] += 1
         return number
 
-    def give_back(self, number: int) -> None:
+    def give_back(self, number: int | None) -> None:
         """One user less."""
-        self._users[number] -= 1
+        if number is not None:
+            self._users[number] -= 1

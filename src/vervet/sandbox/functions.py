@@ -73,7 +73,7 @@ class FunctionRuntime:
         self._memory_mb = memory_mb
         self._launcher = launcher
         self._pool: Pool[FunctionSlot] = Pool(self._start, slots)
-        self._processors = Processors()
+        self._processors = Processors(self._pool.count)
         # a slot's processes take turns, so they share one: to hand over to another costs more than the work
         self._chunks = 0
         # handed to a slot, or waiting for one
