@@ -1,22 +1,27 @@
 """How often 95 % intervals contain the truth, by simulation: coverage (both kinds), fit parameters, forecasts.
 
     python bench/calibration.py [--runs 1000] [--seed 1] [--state FILE] [--only coverage,fits,forecast] [--match TEXT]
-        [--markdown]
+        [--jobs 1] [--markdown]
 
 Prints JSON. With --state, finished runs are kept in FILE and a repeated call goes on where the last one ended. Each run
-is seeded by (seed, cell, run), so the table depends on the seed and the code alone.
+is seeded by (seed, cell, run), so the table depends on the seed and the code alone, not on the number of processes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # --jobs is the parallelism; more threads would fight over the cores
 
 import numpy as np
 
@@ -29,7 +34,12 @@ from vervet.estimate.forecasting import Forecaster
 from vervet.records import Counts
 
 Array = Any
+Hits = dict[str, list[int]]
+"""{label: [runs whose interval contained the truth, runs]}."""
 LEVEL = 0.95
+PARTS = ("coverage", "fits", "forecast")
+BLOCK = 25
+# runs between two looks at the state file; what one process does at a time
 
 
 def _logit_normal(u: Array) -> Array:
@@ -206,35 +216,82 @@ def cells(only: set[str]) -> Iterator[tuple[str, Callable[[], Callable[[np.rando
 # ------------------------------------------------------------------------------------------------------------- state
 
 
+class _State:
+    """Finished runs of each cell, kept in a file where one is given."""
+
+    def __init__(self, path: Path | None, seed: int) -> None:
+        self.path = path
+        self.kept: dict[str, Any] = json.loads(path.read_text()) if path and path.exists() else {}
+        if self.kept.setdefault("seed", seed) != seed:
+            raise SystemExit(f"{path} was written with seed {self.kept['seed']}")
+        self.cells: dict[str, Any] = self.kept.setdefault("cells", {})
+
+    def cell(self, name: str) -> dict[str, Any]:
+        return self.cells.setdefault(name, {"done": 0, "hits": {}})  # type: ignore[no-any-return]
+
+    def add(self, name: str, last: int, hits: Hits) -> None:
+        """Runs up to `last`, which follow the ones that are in."""
+        cell = self.cell(name)
+        cell["done"] = last
+        _merge(cell["hits"], hits)
+        if self.path:
+            scratch = self.path.with_suffix(".part")
+            scratch.write_text(json.dumps(self.kept))
+            scratch.replace(self.path)
+
+
+def _merge(total: Hits, more: Hits) -> None:
+    for label, (inside, runs) in more.items():
+        hit = total.setdefault(label, [0, 0])
+        hit[0] += inside
+        hit[1] += runs
+
+
+Block = tuple[int, str, int, int]
+"""Seed, cell, first run, one past the last run."""
+
+
+@lru_cache(maxsize=4)
+def _simulation(name: str) -> Callable[[np.random.Generator], dict[str, bool]]:
+    return dict(cells(set(PARTS)))[name]()
+
+
+def _hits(block: Block) -> tuple[Block, Hits]:
+    """One block of runs. Top level and plain data both ways: a worker process runs it."""
+    seed, name, first, last = block
+    run, hits = _simulation(name), {}
+    for i in range(first, last):
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode()), i])
+        _merge(hits, {label: [int(inside), 1] for label, inside in run(rng).items()})
+    return block, hits
+
+
 def calibrate(
-    only: set[str], runs: int, seed: int, state: Path | None = None, match: str = ""
-) -> dict[str, dict[str, list[int]]]:
-    """{cell: {label: [contained, runs]}} of the cells whose name contains `match`, resuming from `state`."""
-    kept: dict[str, Any] = json.loads(state.read_text()) if state and state.exists() else {}
-    if kept.get("seed", seed) != seed:
-        raise SystemExit(f"{state} was written with seed {kept['seed']}")
-    kept.setdefault("seed", seed)
-    table = kept.setdefault("cells", {})
-    chosen = [(name, make) for name, make in cells(only) if match in name]
-    for name, make in chosen:
-        cell = table.setdefault(name, {"done": 0, "hits": {}})
-        run = make() if cell["done"] < runs else None
-        while cell["done"] < runs and run is not None:
-            rng = np.random.default_rng([seed, zlib.crc32(name.encode()), cell["done"]])
-            for label, inside in run(rng).items():
-                hit = cell["hits"].setdefault(label, [0, 0])
-                hit[0] += inside
-                hit[1] += 1
-            cell["done"] += 1
-            if state and (cell["done"] % 50 == 0 or cell["done"] == runs):
-                scratch = state.with_suffix(".part")
-                scratch.write_text(json.dumps(kept))
-                scratch.replace(state)
-    wanted = {name for name, _ in chosen}
-    return {name: cell["hits"] for name, cell in table.items() if name in wanted}
+    only: set[str], runs: int, seed: int, state: Path | None = None, match: str = "", jobs: int = 1
+) -> dict[str, Hits]:
+    """Hits of the cells whose name contains `match`, resuming from `state`, on `jobs` processes."""
+    kept = _State(state, seed)
+    chosen = [name for name, _ in cells(only) if match in name]
+    blocks = [
+        (seed, name, first, min(first + BLOCK, runs))
+        for name in chosen
+        for first in range(kept.cell(name)["done"], runs, BLOCK)
+    ]
+
+    def collect(results: Iterable[tuple[Block, Hits]]) -> None:
+        # in order: a cell's finished runs are always its first ones
+        for (_, name, _, last), hits in results:
+            kept.add(name, last, hits)
+
+    if jobs == 1:
+        collect(map(_hits, blocks))
+    else:
+        with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+            collect(pool.imap(_hits, blocks))
+    return {name: kept.cell(name)["hits"] for name in chosen}
 
 
-def markdown(table: dict[str, dict[str, list[int]]]) -> str:
+def markdown(table: dict[str, Hits]) -> str:
     lines = ["| simulation | runs | share of intervals that contain the truth, % |", "|---|---|---|"]
     for name, hits in table.items():
         cells_ = ", ".join(f"{label} {100 * a / max(b, 1):.1f}" for label, (a, b) in hits.items())
@@ -255,11 +312,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--state", type=Path)
-    parser.add_argument("--only", default="coverage,fits,forecast")
+    parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--match", default="", help="only cells whose name contains this")
+    parser.add_argument("--jobs", type=int, default=1, help="processes; the table does not depend on it")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
-    table = calibrate(set(args.only.split(",")), args.runs, args.seed, args.state, args.match)
+    table = calibrate(set(args.only.split(",")), args.runs, args.seed, args.state, args.match, args.jobs)
     if args.markdown:
         print(f"Commit {commit()}, seed {args.seed}, {args.runs} runs a cell, level {LEVEL:g}.\n\n{markdown(table)}")
         return

@@ -14,7 +14,7 @@ import vervet
 from tests.helpers import served, write_problems
 from vervet import api, plugins
 from vervet.cli.main import execute
-from vervet.errors import MissingPart, PluginError, ServiceError
+from vervet.errors import MissingPart, PluginError, ServiceError, UserError
 from vervet.protocols import SamplerSetup, SamplerTraits
 from vervet.records import Completion, Outcome, Problem, Reason, Reply, Request, Strength, Verdict
 
@@ -111,6 +111,22 @@ def test_the_halves_make_the_whole(task: Path, tmp_path: Path) -> None:
         assert 0 < counts.c.sum() < 120
     done = api.verify(run)
     assert (done.verified, done.changed) == (0, 0), "a repeat verifies nothing"
+
+
+def test_problems_named_by_the_end_of_their_ids_are_verified_and_resumed(tmp_path: Path) -> None:
+    """A run told "7" for "Set/7": what goes on later, without the data, is the same problems."""
+    rows = [{"id": f"Set/{i}", "prompt": f"{i}?", "answer": str(i)} for i in range(9)]
+    task, run = tmp_path / "set.jsonl", tmp_path / "r"
+    task.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    line = ["sample", str(task), "-m", "fake/p=0.5", "-n", "4", "--problems", "7,2", "--out", str(run)]
+    assert execute(line) == 0
+    assert execute(["verify", str(run)]) == 0
+    with vervet.resume(run, n=6) as grown:
+        assert dict(zip(grown.problem_ids(), grown.counts().n.tolist(), strict=True)) == {"Set/7": 6, "Set/2": 6}
+    with vervet.resume(run, n=8, problems=("2",)) as grown:
+        assert dict(zip(grown.problem_ids(), grown.counts().n.tolist(), strict=True)) == {"Set/7": 6, "Set/2": 8}
+    with pytest.raises(UserError, match="no problem '3'"):
+        vervet.resume(run, n=8, problems=("3",))
 
 
 def test_it_works_inside_a_running_event_loop(task: Path, tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ The full table (1,000 runs a cell) is in docs/explanation/statistics.md. Here 10
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -72,3 +75,18 @@ def test_resuming_gives_the_same_table(bench, tmp_path) -> None:
     whole = bench.calibrate({"forecast"}, 2, 1)
     bench.calibrate({"forecast"}, 1, 1, state)
     assert bench.calibrate({"forecast"}, 2, 1, state) == whole
+
+
+def test_the_table_does_not_depend_on_the_number_of_processes(bench, tmp_path) -> None:
+    """Also not on where a run with more processes was cut off."""
+    one = ["--only", "coverage", "--seed", "2", "--match", "half 0.02, half 0.8 | P=30"]
+
+    def table(*options: str) -> str:
+        command = [sys.executable, str(ROOT / "bench" / "calibration.py"), *one, *options]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    whole = table("--runs", "60")
+    assert json.loads(whole)["cells"]
+    state = ("--state", str(tmp_path / "state.json"))
+    table("--runs", "30", "--jobs", "2", *state)
+    assert table("--runs", "60", "--jobs", "3", *state) == whole

@@ -135,10 +135,14 @@ def resolve(task_name: str | Path | type[Any], model: str, given: Settings, fold
 def from_ledger(folder: Path, given: Settings) -> Parts:
     """Everything out of the run's own folder: no data set, no environment, no names that are code."""
     with Ledger.open(folder) as ledger:
-        given = given.over(told(folder, given))
+        before = told(folder, given)
+        named = given.limit is not None or given.problems is not None
+        chosen = ledger.problem_keys() if named else set(ledger.meta("chosen", []))
+        # what a run was told may be a tail, "7" of "HumanEval/7": `chosen` has the ids
+        stored = {p: ledger.problem(p) for p in ledger.problem_keys() if p in chosen}
+        problems = _choose([problem for problem, _ in stored.values()], given)
+        given = given.over(before)
         config = ledger.config
-        chosen = set(given.problems or ledger.meta("chosen", []))
-        stored = [ledger.problem(p) for p in ledger.problem_keys() if p in chosen]
         own = VerifierSpec(**ledger.meta("verifier_spec"))
         # a name out of a ledger resolves to built-ins and entry points only
         _resolve_names(folder, config, own, given)
@@ -150,8 +154,8 @@ def from_ledger(folder: Path, given: Settings) -> Parts:
         options=given,
         task=task,
         verifier=_verifier_spec(own, given),
-        problems=[problem for problem, _ in stored],
-        prompts={problem.id: prompt for problem, prompt in stored},
+        problems=problems,
+        prompts={problem.id: stored[problem.id][1] for problem in problems},
         run_seed=run_seed,
     )
 
