@@ -52,8 +52,8 @@ MODEL, BATCH, HARD, FACTOR, MOST = "local/smollm2-135m", 4, 0.2, 1.3, 500
 TOLD: dict[str, Any] = {"max_tokens": 128, "task_options": {"stop_at_fence": "true"}}
 SOMETIMES: dict[float, tuple[int, ...]] = {
     0.6: (15, 16, 41, 54, 55),
-    1.0: (7, 27, 30, 31, 34, 42, 45, 49, 52, 60),
-    1.1: (22, 28, 29, 48),
+    1.0: (7, 22, 27, 30, 31, 34, 42, 45, 49, 52, 60),
+    1.1: (28, 29, 48),
     1.2: (35,),
     1.3: (23, 53),
 }
