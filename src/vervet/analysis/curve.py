@@ -116,9 +116,8 @@ def _estimates(
         return [_NOTHING] * len(ks)
     n, c, values = counts.n[usable], counts.c[usable], values[:, usable]
     if rule.kind == "fixed":
-        pivots = simulate(n, c, ks, level)
-        wide = population_interval(values, level, pivots and pivots.population)
-        own = draws_interval(n, c, ks, values, level, pivots and pivots.draws)
+        wide = population_interval(values, level, simulate(n, c, ks, level))
+        own = draws_interval(n, c, ks, values, level)
     else:
         wide = population_interval(values, level)
         own = stopped_draws_interval(values, level)
