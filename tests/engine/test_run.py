@@ -13,6 +13,7 @@ import pytest
 import vervet
 from tests.helpers import served, write_problems
 from vervet import api, plugins
+from vervet.api.statistics import run_folders
 from vervet.cli.main import execute
 from vervet.errors import MissingPart, PluginError, ServiceError, UserError
 from vervet.protocols import SamplerSetup, SamplerTraits
@@ -127,6 +128,13 @@ def test_problems_named_by_the_end_of_their_ids_are_verified_and_resumed(tmp_pat
         assert dict(zip(grown.problem_ids(), grown.counts().n.tolist(), strict=True)) == {"Set/7": 6, "Set/2": 8}
     with pytest.raises(UserError, match="no problem '3'"):
         vervet.resume(run, n=8, problems=("3",))
+
+
+def test_runs_below_a_folder_come_as_people_count(task: Path, tmp_path: Path) -> None:
+    for name in ("n1", "n10", "n2", "a20b", "a3b"):
+        vervet.run(str(task), model="fake/p=0.5", n=1, out=tmp_path / "all" / name).close()
+    found = [folder.name for folder in run_folders(tmp_path / "all")]
+    assert found == ["a3b", "a20b", "n1", "n2", "n10"]
 
 
 def test_it_works_inside_a_running_event_loop(task: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import overload
@@ -37,11 +38,18 @@ def sources(given: Source | Iterable[Source], verifier: str | None = None) -> li
 
 
 def run_folders(path: Path) -> list[Path]:
-    """`path` if it holds a run, else the run folders one level down. Raises: UserError where there are none."""
-    folders = [path] if Ledger.exists(path) else sorted(p for p in path.iterdir() if p.is_dir() and Ledger.exists(p))
+    """`path` if it holds a run, else the run folders one level down, r2 before r10. Raises: UserError where there are none."""
+    if Ledger.exists(path):
+        return [path]
+    folders = sorted((p for p in path.iterdir() if p.is_dir() and Ledger.exists(p)), key=_as_people_count)
     if not folders:
         raise UserError(f"{path} holds no run and no folder of one: name a run folder or a table of counts")
     return folders
+
+
+def _as_people_count(path: Path) -> list[tuple[int, str]]:
+    """Digits count as numbers."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name) if part]
 
 
 def _counts(source: Source, verifier: str | None) -> list[Counts]:

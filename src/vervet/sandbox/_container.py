@@ -21,6 +21,10 @@ _LAUNCH = str(Path(inside.__file__).with_name("launch.py"))
 _CHANNELS = ("life", "control", "code", "tests")
 _START_TIMEOUT_S = 60.0
 _CLOSE_TIMEOUT_S = 10.0
+_PART = 1 << 18
+# bytes read at once
+_AHEAD = 1 << 20
+# bytes that nobody has asked for beyond which no more are read
 
 
 class Gone(Exception):
@@ -37,7 +41,7 @@ class Container:
         self.isolation = ""
         # "namespaces", with what the host lacks behind it, or "none"
         self.sockets = sockets
-        self.frames = {name: Frames(sock) for name, sock in sockets.items()}
+        self.frames = {name: Frames(sock, news=name == "control") for name, sock in sockets.items()}
 
     @classmethod
     async def start(
@@ -48,12 +52,14 @@ class Container:
         launcher: Sequence[str] | None = None,
         disk_mb: int = 16,
         shown: Sequence[str] = (),
+        processor: int | None = None,
     ) -> Container:
         """Make a container that serves "functions", "programs" or a "session". Raises: MissingPart with the reason.
 
         Args: isolation: "namespaces", "none", "docker" or "docker:IMAGE"; launcher: the interpreter and its options,
         perhaps behind a program that starts it as somebody else; disk_mb: of an engine's container, for good; shown:
-        absolute paths of the host that its root shows as well, read-only.
+        absolute paths of the host that its root shows as well, read-only; processor: the one that all of it stays on, None
+        where the scheduler may choose.
         """
         kind, _, image = isolation.partition(":")
         if kind == "docker" and serves == "session":
@@ -61,6 +67,7 @@ class Container:
         pairs = {name: socket.socketpair() for name in _CHANNELS}
         theirs = {name: pair[1] for name, pair in pairs.items()}
         config: dict[str, Any] = {"serves": serves, "kind": kind, "memory_mb": memory_mb, "shown": list(shown)}
+        config["processor"] = processor
         process: Process
         try:
             if kind == "docker":
@@ -139,8 +146,8 @@ class Container:
 
     async def aclose(self) -> None:
         """End the container and wait until nothing of it is left."""
-        for sock in self.sockets.values():
-            sock.close()
+        for frames in self.frames.values():
+            frames.close()
         try:
             await asyncio.to_thread(self._process.wait, _CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -157,11 +164,20 @@ class Process(Protocol):
 
 
 class Frames:
-    """JSON frames from a non-blocking socket."""
+    """JSON frames from a non-blocking socket. One task at a time receives.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Args: news: what comes here is waited for; such a socket is watched all the time, for to begin and end that with each
+    frame costs more than the frame. Where frames are there when they are wanted, it is not.
+    """
+
+    def __init__(self, sock: socket.socket, *, news: bool = False) -> None:
         self._sock = sock
+        self._news = news
         self._data = b""
+        self._ended = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # that watches the socket
+        self._waiter: asyncio.Future[None] | None = None
 
     async def receive(self) -> dict[str, Any]:
         """The next frame as JSON. Raises: Gone."""
@@ -182,17 +198,62 @@ class Frames:
             return default
 
     async def _take(self, size: int) -> bytes:
-        loop = asyncio.get_running_loop()
         while len(self._data) < size:
-            try:
-                part = await loop.sock_recv(self._sock, 1 << 18)
-            except OSError as error:
-                raise Gone from error
-            if not part:
+            if self._ended:
                 raise Gone
-            self._data += part
+            if self._loop is not None or not self._read():
+                await self._wait()
         taken, self._data = self._data[:size], self._data[size:]
         return taken
+
+    def _read(self) -> bool:
+        """Take what is there. False where that is nothing."""
+        try:
+            part = self._sock.recv(_PART)
+        except BlockingIOError:
+            return False
+        except OSError:
+            part = b""
+        self._data += part
+        self._ended = not part
+        return True
+
+    async def _wait(self) -> None:
+        """Until something was read, or the socket ended."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._unwatch()
+            self._loop = loop
+            loop.add_reader(self._sock.fileno(), self._arrived)
+        self._waiter = loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if not self._news:
+                self._unwatch()
+
+    def _arrived(self) -> None:
+        self._read()
+        if self._ended or len(self._data) > _AHEAD:
+            self._unwatch()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _unwatch(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._sock.fileno())
+        self._loop = None
+
+    def close(self) -> None:
+        """Close the socket; who waits for a frame gets Gone."""
+        self._ended = True
+        self._unwatch()
+        self._sock.close()
+        self._wake()
 
 
 def _launch(argv: list[str], sockets: list[socket.socket]) -> subprocess.Popen[bytes]:
@@ -275,3 +336,28 @@ class Pool(Generic[S]):
         """End all slots."""
         slots, self._all, self._free = self._all, set(), []
         await asyncio.gather(*(slot.aclose() for slot in slots))
+
+
+class Processors:
+    """Shares out the processors that this process may use among containers.
+
+    Only where there is a container for each of them: fewer would meet those of other processes on some while others are
+    idle, and the scheduler does better.
+    """
+
+    def __init__(self, containers: int) -> None:
+        numbers = sorted(os.sched_getaffinity(0))
+        self._users = dict.fromkeys(numbers if containers >= len(numbers) else [], 0)
+
+    def take(self) -> int | None:
+        """The number of one that has fewest users; None where the scheduler is to choose."""
+        if not self._users:
+            return None
+        number = min(self._users, key=self._users.__getitem__)
+        self._users[number] += 1
+        return number
+
+    def give_back(self, number: int | None) -> None:
+        """One user less."""
+        if number is not None:
+            self._users[number] -= 1

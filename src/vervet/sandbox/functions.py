@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vervet.errors import MissingPart
 from vervet.protocols import Limits
-from vervet.sandbox._container import Container, Gone, Pool
+from vervet.sandbox._container import Container, Gone, Pool, Processors
 from vervet.sandbox.inside import wire, zygote
 from vervet.sandbox.inside.checks import FunctionTests
 
@@ -73,20 +73,37 @@ class FunctionRuntime:
         self._memory_mb = memory_mb
         self._launcher = launcher
         self._pool: Pool[FunctionSlot] = Pool(self._start, slots)
+        self._processors = Processors(self._pool.count)
+        # a slot's processes take turns, so they share one: to hand over to another costs more than the work
+        self._chunks = 0
+        # handed to a slot, or waiting for one
         self._works = False
         # a container has run here, so one that does not start is a failure and not a missing part
 
     async def _start(self) -> FunctionSlot:
-        container = await Container.start("functions", self._kind, self._memory_mb, self._launcher)
+        processor = self._processors.take()
+        try:
+            container = await Container.start(
+                "functions", self._kind, self._memory_mb, self._launcher, processor=processor
+            )
+        except BaseException:
+            self._processors.give_back(processor)
+            raise
         self.isolation = container.isolation
         self._works = True
-        return FunctionSlot(container)
+        return FunctionSlot(container, lambda: self._processors.give_back(processor))
 
     async def run(self, tests: FunctionTests, candidates: Sequence[Candidate], limits: Limits) -> list[Ending]:
         """One ending a candidate, in order. Raises: MissingPart where not even a first container can be made."""
-        size = max(_SMALLEST_CHUNK, min(_CHUNK, -(-len(candidates) // self._pool.count)))
+        free = max(1, self._pool.count - self._chunks)
+        # where others keep the slots busy, sharing these out would only have their tests compiled more than once
+        size = max(_SMALLEST_CHUNK, min(_CHUNK, -(-len(candidates) // free)))
         chunks = [candidates[i : i + size] for i in range(0, len(candidates), size)]
-        parts = await asyncio.gather(*(self._chunk(tests, chunk, limits) for chunk in chunks))
+        self._chunks += len(chunks)
+        try:
+            parts = await asyncio.gather(*(self._chunk(tests, chunk, limits) for chunk in chunks))
+        finally:
+            self._chunks -= len(chunks)
         return [ending for part in parts for ending in part]
 
     async def _chunk(self, tests: FunctionTests, chunk: Sequence[Candidate], limits: Limits) -> list[Ending]:
@@ -110,8 +127,9 @@ class FunctionRuntime:
 class FunctionSlot:
     """A container that judges one function at a time."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, ended: Callable[[], None]) -> None:
         self._container = container
+        self._ended = ended
         self._known: dict[FunctionTests, int] = {}
         # tests that the tester has, oldest first, and their numbers
         self._count = 0
@@ -182,6 +200,7 @@ class FunctionSlot:
         """End the container."""
         self.usable = False
         await self._container.aclose()
+        self._ended()
 
 
 class _Batch:

@@ -156,20 +156,20 @@ class PythonTests:
         if not answers:
             return []
         check = self._check(problem)
-        limits = await self._limits_for(problem, check)
-        same = self._same_process.get(problem.check_fingerprint, False)
+        key = problem.check_fingerprint
+        limits = await self._limits_for(problem, check, key)
+        same = self._same_process.get(key, False)
         endings = await self._run(check, answers, same, limits)
-        if not same and await self._needs_same_process(problem, check, endings):
-            self._same_process[problem.check_fingerprint] = same = True
+        if not same and await self._needs_same_process(problem, check, key, endings):
+            self._same_process[key] = same = True
             endings = await self._run(check, answers, same, limits)
         strength = Strength.SAME_PROCESS if same else Strength.SEPARATE_PROCESS
         return [self._verdict(e, strength) for e in endings]
 
-    async def _limits_for(self, problem: Problem, check: PythonTestsCheck) -> Limits:
+    async def _limits_for(self, problem: Problem, check: PythonTestsCheck, key: str) -> Limits:
         """The limits, with the processor time calibrated where that was asked for and can be done."""
         if self._calibrate is None or problem.reference is None:
             return self._limits
-        key = problem.check_fingerprint
         if key not in self._calibrated:
             self._calibrated[key] = asyncio.create_task(self._measure(check, problem.reference))
         try:
@@ -193,17 +193,19 @@ class PythonTests:
         candidates = [Candidate(check.forms(a), same) for a in answers]
         return await self._runtime.run(check.tests, candidates, limits)
 
-    async def _needs_same_process(self, problem: Problem, check: PythonTestsCheck, endings: Sequence[Ending]) -> bool:
+    async def _needs_same_process(
+        self, problem: Problem, check: PythonTestsCheck, key: str, endings: Sequence[Ending]
+    ) -> bool:
         """Whether the tests or the reference, never an answer, call for objects that cannot travel."""
         if any(e.status == "unencodable" for e in endings):
             return True
-        known = problem.check_fingerprint in self._same_process
+        known = key in self._same_process
         if known or problem.reference is None or not any(e.opaque and e.status != "pass" for e in endings):
             return False
         [apart] = await self._run(check, [problem.reference], False, self._limits)
         [beside] = await self._run(check, [problem.reference], True, self._limits)
         needed = bool(apart.opaque) and apart.status != "pass" and beside.status == "pass"
-        self._same_process[problem.check_fingerprint] = needed
+        self._same_process[key] = needed
         return needed
 
     def _verdict(self, ending: Ending, strength: Strength) -> Verdict:

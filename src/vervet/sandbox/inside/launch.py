@@ -37,6 +37,15 @@ from vervet.sandbox.inside import cgroups, linux, root, wire, zygote  # noqa: E4
 _NAMESPACES = linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS | linux.CLONE_NEWCGROUP
 _UID_COUNT = 65536
 _ADOPTED_S = 5.0
+_COMMON = """
+from typing import Any, Dict, List, Optional, Set, Tuple, Union
+def f(x: int) -> int:
+    'doc'
+    return [x for x in 'a'] and x
+for kind in (int, float, str, bool, Any):
+    List[kind], Set[kind], Optional[kind], List[List[kind]], Dict[str, kind], Tuple[kind, kind], Union[str, kind]
+"""
+# what answers commonly do: the interpreter keeps what each of these annotations stands for
 _FIRST_HOST_UID = 0x70000000
 # far above what people and services use; 256 containers side by side get ranges of their own
 
@@ -50,6 +59,7 @@ def main(text: str) -> int:
     config = json.loads(text)
     os.environ.clear()
     sockets = {n: _socket(config["fds"][n]) for n in ("life", "control", "code", "tests")}
+    _stay_on(config["processor"])
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (zygote.CALLS_FD, zygote.CODE_FD):
         os.dup2(null, fd)
@@ -67,6 +77,16 @@ def main(text: str) -> int:
     for name in ("control", "code", "tests"):
         sockets[name].close()
     return container.watch()
+
+
+def _stay_on(processor: int | None) -> None:
+    """Run on one processor, with all that comes after, where a number is given and it is ours to have."""
+    if processor is None:
+        return
+    try:
+        os.sched_setaffinity(0, {processor})
+    except OSError:  # an engine's host may have others
+        pass
 
 
 def _socket(fd: int) -> socket.socket:
@@ -93,7 +113,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def warm() -> None:
-    """Import what answers commonly import and use the compiler once, so that no fork pays for it again."""
+    """Import what answers commonly import and do what they commonly do, so that no fork pays for it again."""
     import bisect  # noqa: F401
     import collections  # noqa: F401
     import copy  # noqa: F401
@@ -105,11 +125,10 @@ def warm() -> None:
     import operator  # noqa: F401
     import re  # noqa: F401
     import string  # noqa: F401
-    import typing  # noqa: F401
     import warnings
 
     warnings.simplefilter("ignore")
-    exec(compile("def f(x: int) -> int:\n    '''doc'''\n    return [x for x in 'a'] and x\n", "<warm>", "exec"), {})  # noqa: S102
+    exec(compile(_COMMON, "<warm>", "exec"), {})  # noqa: S102
     gc.collect()
     gc.freeze()
 

@@ -31,10 +31,15 @@ def main(zygote: socket.socket, driver: socket.socket) -> None:
     """Serve until the zygote is gone: one candidate's socket in, one verdict out."""
     known: dict[int, Compiled | str] = {}
     # by the driver's number; where they do not compile, why. The driver says which to forget
+    last = -1
+    # its socket stays open until it is dead: the end of it would wake a candidate up to die by itself
     while True:
         received = _receive_descriptor(zygote)
+        if last >= 0:
+            os.close(last)
         if received is None:
             return
+        last = received
         job = json.loads(wire.receive_whole(driver))
         if "tests" in job:
             known[job["id"]] = _compile(job["tests"])
@@ -46,7 +51,6 @@ def main(zygote: socket.socket, driver: socket.socket) -> None:
             verdict, byte = _judge(compiled, received, bool(job.get("same")))
         wire.send(driver, json.dumps(verdict).encode())
         zygote.send(byte)
-        os.close(received)
 
 
 def _receive_descriptor(zygote: socket.socket) -> int | None:
