@@ -99,7 +99,7 @@ def test_intervals_change_little_from_one_k_to_the_next() -> None:
         assert np.abs(np.diff(bounds, axis=0)).max() < 0.01
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n), min_size=1, max_size=40))),
     st.data(),
