@@ -5,6 +5,12 @@
 
 Prints JSON. With --state, finished runs are kept in FILE and a repeated call goes on where the last one ended. Each run
 is seeded by (seed, cell, run), so the table depends on the seed and the code alone, not on the number of processes.
+
+Entries of coverage in which chance decides hardly anything stand in a table of their own ("near saturation"): those with
+fewer than three deciding events expected. Events are, for the population, open problems, P (1 - coverage); for these very
+problems, the variance of the estimate's sum over that of one problem with a single PASS. Both follow from the
+distribution, P, n and k alone. With fewer than three, more than 5 % of the data sets hold no event at all, and look alike:
+an interval contains the truth for all of those or for none, so that it errs on one side only and 97.5 % is its aim.
 """
 
 from __future__ import annotations
@@ -29,8 +35,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from vervet.analysis.curve import coverage
 from vervet.analysis.fit import fit
+from vervet.estimate.coverage import pass_curve
 from vervet.estimate.curvefit import log_log, paper_grid, power_law, rounded_grid
 from vervet.estimate.forecasting import Forecaster
+from vervet.estimate.intervals import draw_variances
 from vervet.records import Counts
 
 Array = Any
@@ -38,6 +46,7 @@ Hits = dict[str, list[int]]
 """{label: [runs whose interval contained the truth, runs]}."""
 LEVEL = 0.95
 PARTS = ("coverage", "fits", "forecast")
+FEW_EVENTS = 3.0
 BLOCK = 25
 # runs between two looks at the state file; what one process does at a time
 
@@ -94,6 +103,30 @@ def true_coverage(quantile: Callable[[Array], Array], k: Array) -> Array:
     """Coverage of the population at each k."""
     p = np.clip(quantile((np.arange(200_000) + 0.5) / 200_000), 0, 1 - 1e-16)
     return np.array([-np.expm1(one * np.log1p(-p)).mean() for one in np.atleast_1d(k)])
+
+
+def events(name: str, problems: int, n: int, ks: tuple[int, ...]) -> dict[str, float]:
+    """{label: deciding events expected} of a coverage cell: see the top of this file."""
+    from scipy.special import xlog1py, xlogy
+
+    k = np.array(ks)
+    p = DIFFICULTIES[name]((np.arange(4000) + 0.5) / 4000)[:, None]
+    c = np.arange(n + 1)
+    ways = log_factorials(n)[n] - log_factorials(n) - log_factorials(n)[::-1]
+    chance = np.exp(ways + xlogy(c, p) + xlog1py(n - c, -p))
+    values = pass_curve(np.full(n + 1, n), c, k)
+    variance = (chance @ values.T**2 - (chance @ values.T) ** 2).mean(axis=0)
+    single = draw_variances(np.array([n]), np.array([1]), k, k[:, None] / n)[:, 0]
+    open_ = problems * (1 - true_coverage(DIFFICULTIES[name], k))
+    out = {f"k={one} population": float(x) for one, x in zip(ks, open_, strict=True)}
+    return out | {
+        f"k={one} draws": float(x) for one, x in zip(ks, problems * np.maximum(variance, 0.0) / single, strict=True)
+    }
+
+
+def log_factorials(n: int) -> Array:
+    """ln 0! to ln n!."""
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
 
 
 def draw(quantile: Callable[[Array], Array], problems: int, n: int, rng: np.random.Generator) -> tuple[Array, Counts]:
@@ -181,13 +214,20 @@ def forecast_cell(
     return run
 
 
+COVERAGE = {
+    f"coverage | {name} | P={problems} n={n}": (name, problems, n, (1, n // 10, n // 2, n))
+    for name in DIFFICULTIES
+    for problems, n in ((30, 100), (100, 100), (128, 1000))
+}
+"""Coverage cells: distribution, problems, samples a problem, grid."""
+
+
 def cells(only: set[str]) -> Iterator[tuple[str, Callable[[], Callable[[np.random.Generator], dict[str, bool]]]]]:
     """Names of cells and how to make them."""
     if "coverage" in only:
+        for label, arguments in COVERAGE.items():
+            yield label, lambda a=arguments: coverage_cell(*a)
         for name in DIFFICULTIES:
-            for problems, n in ((30, 100), (100, 100), (128, 1000)):
-                ks = (1, n // 10, n // 2, n)
-                yield f"coverage | {name} | P={problems} n={n}", lambda a=(name, problems, n, ks): coverage_cell(*a)
             yield f"band | {name} | P=100 n=100", lambda a=(name, 100, 100): band_cell(*a)
     if "fits" in only:
         for name in ("beta(0.2, 5)", "beta(0.5, 2)", "log-uniform 1e-5..1", "logit-normal(-2, 2)"):
@@ -291,13 +331,54 @@ def calibrate(
     return {name: kept.cell(name)["hits"] for name in chosen}
 
 
+def near_saturation(table: dict[str, Hits]) -> dict[str, dict[str, float]]:
+    """{cell: {label: deciding events expected}} where they are few."""
+    found = {name: events(*COVERAGE[name]) for name in table if name in COVERAGE}
+    few = {name: {k: x for k, x in cell.items() if x < FEW_EVENTS} for name, cell in found.items()}
+    return {name: cell for name, cell in few.items() if cell}
+
+
 def markdown(table: dict[str, Hits]) -> str:
+    """Two tables: all but the entries near saturation, and those."""
+    few = near_saturation(table)
     lines = ["| simulation | runs | share of intervals that contain the truth, % |", "|---|---|---|"]
     for name, hits in table.items():
-        cells_ = ", ".join(f"{label} {100 * a / max(b, 1):.1f}" for label, (a, b) in hits.items())
-        runs = max((b for _, b in hits.values()), default=0)
-        lines.append(f"| {name.replace(' | ', ', ')} | {runs} | {cells_} |")
+        main = {k: hit for k, hit in hits.items() if k not in few.get(name, {})}
+        if main or not hits:
+            lines.append(_row(name, main, {k: _share(hit) for k, hit in main.items()}))
+    if few:
+        lines += ["", "| near saturation | runs | share, % (deciding events expected) |", "|---|---|---|"]
+    for name, rare in few.items():
+        main = {k: hit for k, hit in table[name].items() if k in rare}
+        lines.append(_row(name, main, {k: f"{_share(hit)} ({rare[k]:.2g})" for k, hit in main.items()}))
     return "\n".join(lines)
+
+
+def _share(hit: list[int]) -> str:
+    return f"{100 * hit[0] / max(hit[1], 1):.1f}"
+
+
+def _row(name: str, hits: Hits, shares: dict[str, str]) -> str:
+    runs = max((runs for _, runs in hits.values()), default=0)
+    return f"| {name.replace(' | ', ', ')} | {runs} | {', '.join(f'{k} {share}' for k, share in shares.items())} |"
+
+
+def summary(table: dict[str, Hits]) -> dict[str, Any]:
+    """How many entries of coverage lie where they should, and which do not."""
+    few, out, near = near_saturation(table), [], []
+    for name in COVERAGE.keys() & table.keys():
+        for label, (inside, runs) in table[name].items():
+            share = 100 * inside / max(runs, 1)
+            if label in few.get(name, {}):
+                near.append(share)
+            elif not 93 <= share <= 97:
+                out.append(f"{name} | {label}: {share:.1f}")
+    total = sum(len(table[name]) for name in COVERAGE.keys() & table.keys())
+    return {
+        "entries": total - len(near),
+        "outside_93_to_97": sorted(out),
+        "near_saturation": {"entries": len(near), "least": min(near, default=None)},
+    }
 
 
 def commit() -> str:
@@ -324,12 +405,8 @@ def main() -> None:
     shares = {
         name: {k: {"contained": a / max(b, 1), "runs": b} for k, (a, b) in hits.items()} for name, hits in table.items()
     }
-    print(
-        json.dumps(
-            {"benchmark": "calibration", "commit": commit(), "seed": args.seed, "level": LEVEL, "cells": shares},
-            indent=1,
-        )
-    )
+    about = {"benchmark": "calibration", "commit": commit(), "seed": args.seed, "level": LEVEL}
+    print(json.dumps({**about, "coverage": summary(table), "cells": shares}, indent=1))
 
 
 if __name__ == "__main__":

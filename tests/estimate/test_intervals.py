@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from vervet.estimate.intervals import jeffreys, wilson
 
@@ -55,3 +56,67 @@ def test_the_same_counts_give_the_same_interval() -> None:
 
     counts = Counts(range(40), [30] * 40, list(range(20)) * 2)
     assert coverage(counts) == coverage(counts)
+
+
+# ----------------------------------------------------------------------------- where chance decides hardly anything
+
+ALIKE = {
+    "every problem solved many times": ([20] * 64 + [800] * 64, 1000, 500),
+    "impossible, or solved many times": ([0] * 60 + [200] * 40, 800, 600),
+    "all solved at k = n": ([3] * 64 + [90] * 64, 100, 100),
+}
+
+
+@pytest.mark.parametrize("counts", ALIKE.values(), ids=ALIKE)
+def test_counts_that_leave_nothing_open_still_leave_room_for_one_problem(counts: tuple[list[int], int, int]) -> None:
+    """The next data set may hold one problem that is decided otherwise; the spread of these counts cannot show it."""
+    from vervet.analysis.curve import coverage
+    from vervet.estimate.coverage import pass_curve
+    from vervet.records import Counts
+
+    c, n, k = counts
+    point = coverage(Counts(range(len(c)), [n] * len(c), c), [k], design="fixed").points[0]
+    other = point.coverage - 0.9 / len(c)
+    assert point.low <= other
+    assert point.draws_low <= other
+
+    # negative control: the same score interval on the standard error that was seen
+    values = pass_curve([n] * len(c), c, [k])
+    if (spread := values.std(ddof=1) / np.sqrt(len(c))) > 0 and point.coverage > 0.99:
+        trials = point.coverage * (1 - point.coverage) / spread**2
+        assert wilson(point.coverage * trials, trials)[0] > other
+
+
+def test_intervals_change_little_from_one_k_to_the_next() -> None:
+    """Also at k = n / 2, where the variance of the draws ceases to have an unbiased estimate."""
+    from vervet.analysis.curve import coverage
+    from vervet.records import Counts
+
+    for never in range(6):
+        c = [0] * never + [1] * (never > 0) + list(range(5, 96, 2))
+        points = coverage(Counts(range(len(c)), [100] * len(c), c), range(40, 61), design="fixed").points
+        bounds = np.array([(p.low, p.high, p.draws_low, p.draws_high) for p in points])
+        assert np.abs(np.diff(bounds, axis=0)).max() < 0.01
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n), min_size=1, max_size=40))),
+    st.data(),
+)
+def test_intervals_hold_the_estimate_and_widen_with_the_level(
+    counts: tuple[int, list[int]], data: st.DataObject
+) -> None:
+    from vervet.analysis.curve import coverage
+    from vervet.records import Counts
+
+    n, c = counts
+    k = data.draw(st.integers(1, n))
+    inner = None
+    for level in (0.5, 0.8, 0.95, 0.99):
+        point = coverage(Counts(range(len(c)), [n] * len(c), c), [k], level, design="fixed").points[0]
+        outer = np.array([-point.low, point.high, -point.draws_low, point.draws_high])
+        assert 0 <= point.low <= point.coverage <= point.high <= 1
+        assert 0 <= point.draws_low <= point.coverage <= point.draws_high <= 1
+        assert inner is None or np.all(outer >= inner - 1e-9)
+        inner = outer

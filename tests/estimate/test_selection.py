@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import Phase, find, given, settings, strategies as st
 
 from vervet.estimate import plurality, subsets, voting
 from vervet.estimate.pools import METHODS, Pool
@@ -126,11 +126,35 @@ def test_the_order_of_samples_does_not_matter(method):
     assert np.array_equal(success_of(pool, method, ks).values, success_of(other, method, ks).values)
 
 
-def test_file_order_is_a_bug_that_this_would_find():
-    """Negative control: breaking ties by what came first is not the expectation."""
-    pool = Pool(np.array([0, 1]), np.array([True, False]))
-    by_order = float(pool.right[Counter(pool.classes.tolist()).most_common(1)[0][0]])
-    assert success_of(pool, "majority", np.array([2])).values[0] == 0.5 != by_order
+def _wrong_pick(pool, method, subset):
+    """The same rules with a mistake in each."""
+    answered = [i for i in subset if pool.classes[i] >= 0]
+    if method == "oracle":  # right only if every sample is
+        return Fraction(int(all(pool.right[i] for i in subset)))
+    if method == "majority":  # a tie goes to the answer that came first
+        label = Counter(int(pool.classes[i]) for i in answered).most_common(1)[0][0] if answered else None
+        return _mean(Fraction(int(r)) for r in pool.right[pool.classes == label])
+    if method == "verified":  # all vote, accepted or not
+        return _pick(pool, "majority", subset)
+    if method == "weighted-majority":  # a vote is a vote
+        return _pick(pool, "majority", subset)
+    if method == "best-of-k":  # the lowest score
+        return _pick(Pool(pool.classes, pool.right, None if pool.scores is None else -pool.scores), method, subset)
+    assert method == "first"
+    return _mean(Fraction(int(pool.right[i])) for i in subset)  # also one without an answer
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_wrong_rule_is_found_out(method):
+    """Negative control: the comparison over all subsets tells each rule from one with a mistake."""
+
+    def differs(pool):
+        found = success_of(pool, method, np.arange(1, pool.n + 1)).values
+        subsets_of = (itertools.combinations(range(pool.n), k) for k in range(1, pool.n + 1))
+        wrong = [float(_mean(_wrong_pick(pool, method, subset) for subset in group)) for group in subsets_of]
+        return wrong != pytest.approx(found, abs=1e-12)
+
+    find(pools(), differs, settings=settings(max_examples=500, deadline=None, database=None, phases=[Phase.generate]))
 
 
 def test_many_problems_and_ragged_n():

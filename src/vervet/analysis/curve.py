@@ -116,9 +116,8 @@ def _estimates(
         return [_NOTHING] * len(ks)
     n, c, values = counts.n[usable], counts.c[usable], values[:, usable]
     if rule.kind == "fixed":
-        pivots = simulate(n, c, ks, level)
-        wide = population_interval(values, level, pivots and pivots.population)
-        own = draws_interval(n, c, ks, values, level, pivots and pivots.draws)
+        wide = population_interval(values, level, simulate(n, c, ks, level))
+        own = draws_interval(n, c, ks, values, level)
     else:
         wide = population_interval(values, level)
         own = stopped_draws_interval(values, level)
@@ -206,14 +205,22 @@ def _near_an_end(points: Sequence[CurvePoint]) -> list[str]:
     """Where so little is open, or solved, that the interval for the population rests on one or two problems."""
     sized = [(p.k, p.coverage, p.problems) for p in points if p.coverage is not None and 0 < p.coverage < 1]
     out = []
-    for words, which in (
-        ("unsolved", [k for k, share, problems in sized if (1 - share) * problems < _FEW_OPEN]),
-        ("solved", [k for k, share, problems in sized if share * problems < _FEW_OPEN]),
+    for words, errs, which in (
+        (
+            "unsolved",
+            "errs on the wide side",
+            [k for k, share, problems in sized if (1 - share) * problems < _FEW_OPEN],
+        ),
+        (
+            "solved",
+            "may be too narrow or too wide",
+            [k for k, share, problems in sized if share * problems < _FEW_OPEN],
+        ),
     ):
         if which:
             ks = f"k = {which[0]}" if len(which) == 1 else f"k = {which[0]} to {which[-1]}"
             out.append(
                 f"{ks}: fewer than {_FEW_OPEN:g} problems' worth is {words}: the interval rests on those few problems and "
-                "may be too narrow or too wide"
+                f"{errs}"
             )
     return out

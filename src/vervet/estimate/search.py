@@ -46,7 +46,7 @@ class PassPrior:
         """
         if cheap <= 0:
             return 1 << 30 if dear > 0 else 1
-        return max(1, math.floor((self.a + self.b) * (dear / cheap - 1)) + 1)
+        return max(1, math.floor((self.a + self.b) * (dear - cheap) / cheap) + 1)
 
 
 def expected_samples(p: float, most: int, first: int = 1) -> float:
