@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
 
-from vervet.sandbox._container import Frames, Gone, Processors
+from vervet.sandbox._container import Frames, Gone, Processor
 from vervet.sandbox.inside import wire
 
 
@@ -92,18 +94,44 @@ def test_a_loop_that_ended_leaves_frames_to_the_next():
     theirs.close()
 
 
-def test_processors_are_shared_out_evenly_and_given_back():
-    mine = os.sched_getaffinity(0)
-    processors = Processors(len(mine))
-    taken = [processors.take() for _ in range(2 * len(mine))]
-    assert Counter(taken) == dict.fromkeys(mine, 2)
-    processors.give_back(taken[-1])
-    assert processors.take() == taken[-1]
+@pytest.fixture
+def two_processors(monkeypatch):
+    """Two that this machine does not have, so that no other container is on them; their numbers."""
+    numbers = [100_000 + os.getpid() * 2, 100_001 + os.getpid() * 2]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(numbers))
+    return numbers
 
 
-def test_with_fewer_containers_than_processors_the_scheduler_chooses(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
-    processors = Processors(1)
-    assert processors.take() is None
-    processors.give_back(None)
-    assert [Processors(2).take(), Processors(3).take()] == [3, 3]
+def test_processors_are_shared_out_evenly_and_given_back(two_processors):
+    taken = [Processor() for _ in range(6)]
+    assert Counter(one.number for one in taken) == dict.fromkeys(two_processors, 3)
+    taken[2].give_back()
+    taken[2].give_back()
+    taken.append(Processor())
+    assert taken[-1].number == taken[2].number
+    for one in taken:
+        one.give_back()
+
+
+def test_other_processes_containers_count_and_no_longer_once_they_are_killed(two_processors):
+    low, high = two_processors
+    code = f"import os; os.sched_getaffinity = lambda _: {{{low}}}\n"
+    code += "from vervet.sandbox._container import Processor\nmine = Processor()\nprint(1, flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        first = Processor()
+        assert first.number == high
+        other.kill()
+    second = Processor()
+    assert second.number == low
+    first.give_back()
+    second.give_back()
+
+
+def test_where_every_processor_has_many_containers_the_scheduler_chooses(two_processors):
+    taken = [Processor() for _ in range(16)]
+    with pytest.raises(OSError, match="as many containers"):
+        Processor()
+    for one in taken:
+        one.give_back()
+    Processor().give_back()

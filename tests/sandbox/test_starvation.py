@@ -24,7 +24,7 @@ def worker(cpu_s: float) -> str:
 
 @pytest.fixture
 def crowded():
-    """This process and all that it starts on one processor, eight others spinning there."""
+    """This process and all that it starts on one processor, eight others spinning there until the value is called."""
     before = os.sched_getaffinity(0)
     one = min(before)
     os.sched_setaffinity(0, {one})
@@ -32,10 +32,14 @@ def crowded():
     # a session each: the scheduler shares processors among sessions first
     crowd = [subprocess.Popen([sys.executable, "-S", "-c", spin], start_new_session=True) for _ in range(8)]
     time.sleep(0.5)
-    yield
-    for process in crowd:
-        process.kill()
-        process.wait()
+
+    def disperse():
+        for process in crowd:
+            process.kill()
+            process.wait()
+
+    yield disperse
+    disperse()
     os.sched_setaffinity(0, before)
 
 
@@ -54,6 +58,22 @@ def test_the_starved_are_not_failed_and_sleepers_are(crowded, strength):
     assert outcomes[1] == "accepted"
     assert outcomes[2] == "wall_time"
     assert outcomes[3] in {"cpu_time", "wall_time", "starved"}  # it does need 60 s of its own
+
+
+@pytest.mark.slow
+def test_what_the_tester_lacked_for_others_is_no_excuse_for_a_sleeper(crowded):
+    """A container that has seen bad times says `wall_time` of a sleeper as a new one does, and as soon."""
+    bench = strengths.bench("namespaces", slots=1)
+    try:
+        bench.verdicts(CHECK, *(f"{RIGHT}# {i}\n" for i in range(150)), limits=Limits(cpu_s=1, wall_s=20))
+        crowded()
+        began = time.monotonic()
+        [verdict] = bench.verdicts(CHECK, SLEEPER, limits=Limits(cpu_s=1, wall_s=0.5))
+        took = time.monotonic() - began
+    finally:
+        strengths.close(bench)
+    assert verdict[1] == "wall_time", verdict
+    assert took < 1.5, "no longer than its limit and a moment: four times as long is for those who had no processor"
 
 
 RIGHT, WRONG = "def f(x): return x + 1\n", "def f(x): return x\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import itertools
 import json
 import os
 import socket
@@ -25,6 +27,8 @@ _PART = 1 << 18
 # bytes read at once
 _AHEAD = 1 << 20
 # bytes that nobody has asked for beyond which no more are read
+_MOST_ON_ONE = 8
+# containers on one processor; further ones go where the scheduler likes
 
 
 class Gone(Exception):
@@ -338,26 +342,23 @@ class Pool(Generic[S]):
         await asyncio.gather(*(slot.aclose() for slot in slots))
 
 
-class Processors:
-    """Shares out the processors that this process may use among containers.
+class Processor:
+    """One that a container stays on: of those that this process may use, the one that fewest containers of the machine have.
 
-    Only where there is a container for each of them: fewer would meet those of other processes on some while others are
-    idle, and the scheduler does better.
+    Said to other processes by the name of a socket, which the kernel takes back however its owner ends. Raises: OSError where
+    each has as many as are counted.
     """
 
-    def __init__(self, containers: int) -> None:
-        numbers = sorted(os.sched_getaffinity(0))
-        self._users = dict.fromkeys(numbers if containers >= len(numbers) else [], 0)
+    def __init__(self) -> None:
+        self._claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        for nth, number in itertools.product(range(_MOST_ON_ONE), sorted(os.sched_getaffinity(0))):
+            with contextlib.suppress(OSError):
+                self._claim.bind(f"\0vervet-processor-{number}-{nth}")
+                self.number = number
+                return
+        self._claim.close()
+        raise OSError(errno.EBUSY, "every processor has as many containers as are counted")
 
-    def take(self) -> int | None:
-        """The number of one that has fewest users; None where the scheduler is to choose."""
-        if not self._users:
-            return None
-        number = min(self._users, key=self._users.__getitem__)
-        self._users[number] += 1
-        return number
-
-    def give_back(self, number: int | None) -> None:
-        """One user less."""
-        if number is not None:
-            self._users[number] -= 1
+    def give_back(self) -> None:
+        """To the next container. Idempotent."""
+        self._claim.close()

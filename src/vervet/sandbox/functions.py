@@ -15,7 +15,7 @@ from typing import Any
 
 from vervet.errors import MissingPart
 from vervet.protocols import Limits
-from vervet.sandbox._container import Container, Gone, Pool, Processors
+from vervet.sandbox._container import Container, Gone, Pool, Processor
 from vervet.sandbox.inside import wire, zygote
 from vervet.sandbox.inside.checks import FunctionTests
 
@@ -73,25 +73,26 @@ class FunctionRuntime:
         self._memory_mb = memory_mb
         self._launcher = launcher
         self._pool: Pool[FunctionSlot] = Pool(self._start, slots)
-        self._processors = Processors(self._pool.count)
-        # a slot's processes take turns, so they share one: to hand over to another costs more than the work
         self._chunks = 0
         # handed to a slot, or waiting for one
         self._works = False
         # a container has run here, so one that does not start is a failure and not a missing part
 
     async def _start(self) -> FunctionSlot:
-        processor = self._processors.take()
-        try:
+        # its processes take turns, so they share one: to hand over to another costs more than the work
+        with contextlib.ExitStack() as undo:
+            try:
+                processor = Processor()
+                undo.callback(processor.give_back)
+            except OSError:
+                processor = None
+            number = processor.number if processor else None
             container = await Container.start(
-                "functions", self._kind, self._memory_mb, self._launcher, processor=processor
+                "functions", self._kind, self._memory_mb, self._launcher, processor=number
             )
-        except BaseException:
-            self._processors.give_back(processor)
-            raise
-        self.isolation = container.isolation
-        self._works = True
-        return FunctionSlot(container, lambda: self._processors.give_back(processor))
+            self.isolation = container.isolation
+            self._works = True
+            return FunctionSlot(container, undo.pop_all().close)
 
     async def run(self, tests: FunctionTests, candidates: Sequence[Candidate], limits: Limits) -> list[Ending]:
         """One ending a candidate, in order. Raises: MissingPart where not even a first container can be made."""

@@ -33,6 +33,8 @@ _HELPER_MB = 2048
 _HIGHEST_FD = 64
 _EOF_GRACE_S = 0.25
 # from the end of its socket to the end of the process; longer means that it closed the socket itself
+_FIRST_LOOK_S = 0.05
+# into a candidate's life; from then on it is known what its helpers lack on its account
 _LOOK_AGAIN_S = 0.05
 _STARVED_FACTOR = 4
 # a starved candidate gets this many times its wall limit before nothing can be said
@@ -272,7 +274,9 @@ class Slot:
         start, judged, parsed = time.monotonic(), judge.cpu_s(), parser.cpu_s()
         deadline = start + wall_s
         helper_limit = max(_HELPER_CPU_MIN_S, _HELPER_CPU_FACTOR * cpu_s)
-        left = min(cpu_s, wall_s)
+        left = min(cpu_s, wall_s, _FIRST_LOOK_S)
+        lacked: float | None = None
+        # what the helpers had lacked before, for other candidates
         while not self.broken or self._killed:
             if self._poll.poll(max(1, int(left * 1000))):
                 return "", self._byte()
@@ -289,13 +293,16 @@ class Slot:
             if parsing >= helper_limit and not self._killed:  # perhaps on a later answer; whoever waits for it is told
                 parser.kill()
                 self._killed, self.broken = "cpu", True
+            if lacked is None:  # not asked for before, most end sooner; until now they may have lacked all of the time
+                lacked = account(self._watch, [judge.pid, parser.pid])["starved"] - (now - start)
             if now >= deadline:
                 known = account(self._watch, [child.pid, judge.pid, parser.pid])
-                if now - start - known["starved"] >= wall_s and not known["runnable"]:
+                starved = known["starved"] - lacked
+                if now - start - starved >= wall_s and not known["runnable"]:
                     return "wall", self._end(child)
                 if now - start >= _STARVED_FACTOR * wall_s:
                     return "starved", self._end(child)
-                deadline = max(now + _LOOK_AGAIN_S, start + wall_s + known["starved"])
+                deadline = max(now + _LOOK_AGAIN_S, start + wall_s + starved)
                 deadline = min(deadline, start + _STARVED_FACTOR * wall_s)
             left = min(cpu_s - used, helper_limit - judging, max(0.01, helper_limit - parsing), deadline - now)
         return "tester_gone", b""
