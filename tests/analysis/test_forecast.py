@@ -39,6 +39,7 @@ def test_the_default_holds_its_aims_in_every_cell() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_default_errs_less_than_every_single_method_overall() -> None:
     module = bench("forecast")
     rows = module.score(5, FORECAST_METHODS)
