@@ -43,13 +43,26 @@ def test_coverage_intervals(bench, name: str) -> None:
         assert sum(h[label] for h in hits) >= 0.88 * RUNS, label
 
 
-def test_near_saturation_intervals_err_on_the_wide_side(bench) -> None:
+def test_intervals_at_saturation_contain_the_truth_always(bench) -> None:
     """128 problems, n = 1,000: chance decides nothing, so that each run is as the next (those of the spread seen: 77 %)."""
     name = "half 0.02, half 0.8"
     run = bench.coverage_cell(name, 128, 1000, (500, 1000))
     hits = [run(np.random.default_rng([6, i])) for i in range(20)]
     assert all(all(hit.values()) for hit in hits)
     assert max(bench.events(name, 128, 1000, (500, 1000)).values()) < 0.01
+
+
+@pytest.mark.slow
+def test_no_other_entry_of_the_table_is_at_saturation(bench) -> None:
+    table = {name: {} for name in bench.COVERAGE}
+    assert {name: sorted(few) for name, few in bench.at_saturation(table).items()} == {
+        "coverage | half 0.02, half 0.8 | P=128 n=1000": [
+            "k=1000 draws",
+            "k=1000 population",
+            "k=500 draws",
+            "k=500 population",
+        ]
+    }
 
 
 def test_plain_intervals_fail_the_same_test(bench) -> None:
