@@ -112,7 +112,8 @@ def population_interval(
     error goes to the other tail, that is to `high`.
 
     Args: values: unbiased per-problem estimates in [0, 1], shape (ks, problems).
-    pivots: simulated quantiles of the studentised estimate; they are averaged with Student's.
+    pivots: simulated quantiles of the studentised estimate; they are averaged with Student's. Without them Student's
+    degrees of freedom are the problems that carry what is open (down) and solved (up).
     lean: see :func:`lean_of`, one a k; it moves `high` where all of the error is there.
     """
     from scipy.special import stdtrit  # noqa: PLC0415
@@ -121,8 +122,9 @@ def population_interval(
     mean = values.mean(axis=1)
     se = values.std(axis=1, ddof=1) / np.sqrt(problems) if problems > 1 else np.sqrt(mean * (1 - mean))
     student = np.full(len(mean), float(stdtrit(max(problems - 1, 1), 0.5 + level / 2)))
-    quantiles = Quantiles(student, student)
-    if pivots is not None:
+    if pivots is None:
+        quantiles = Quantiles(*(np.maximum(student, _few_carry(part, level)) for part in (1 - values, values)))
+    else:
         quantiles = Quantiles(0.5 * student + 0.5 * pivots.down, 0.4 * student + 0.6 * pivots.up)
     rest = np.maximum(mean * (1 - mean) / problems - se**2, 0.0)
     trials = _trials(mean, se**2 + np.exp(-2 * problems * (1 - mean)) * rest, problems)
@@ -146,6 +148,15 @@ def _population_bounds(
     wilson_low, wilson_high = score_interval(mean * problems, problems, student, student)
     other_low, other_high = jeffreys(mean * problems, problems, _level(student[0]))
     return np.maximum(low, np.minimum(wilson_low, other_low)), np.minimum(high, np.maximum(wilson_high, other_high))
+
+
+def _few_carry(parts: FloatArray, level: float) -> FloatArray:
+    """Student's quantile for the number of equal problems that would carry the sum of `parts`, shape (ks, problems)."""
+    from scipy.special import stdtrit  # noqa: PLC0415
+
+    total, square = parts.sum(axis=1), (parts**2).sum(axis=1)
+    worth = total**2 / np.maximum(square, np.finfo(float).tiny)
+    return np.asarray(stdtrit(np.clip(worth, 2.0, 1e6), 0.5 + level / 2))
 
 
 def _one_tail(open_: FloatArray) -> FloatArray:
