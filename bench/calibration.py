@@ -6,17 +6,18 @@
 Prints JSON. With --state, finished runs are kept in FILE and a repeated call goes on where the last one ended. Each run
 is seeded by (seed, cell, run), so the table depends on the seed and the code alone, not on the number of processes.
 
-Entries of coverage in which chance decides hardly anything stand in a table of their own ("near saturation"): those with
-fewer than three deciding events expected. Events are, for the population, open problems, P (1 - coverage); for these very
-problems, the variance of the estimate's sum over that of one problem with a single PASS. Both follow from the
-distribution, P, n and k alone. With fewer than three, more than 5 % of the data sets hold no event at all, and look alike:
-an interval contains the truth for all of those or for none, so that it errs on one side only and 97.5 % is its aim.
+Entries of coverage in which chance decides nothing stand in a table of their own ("at saturation"): those in which more than
+97 % of the data sets hold no deciding event. Events are, for the population, open problems, P (1 - coverage); for these very
+problems, the variance of the estimate's sum over that of one problem with a single PASS. Both follow from the distribution,
+P, n and k alone, and e^-m of the sets hold none where m are expected. An interval could contain the truth in 97 % or fewer only
+if it left it out where nothing in the outcomes speaks against it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import subprocess
@@ -46,7 +47,7 @@ Hits = dict[str, list[int]]
 """{label: [runs whose interval contained the truth, runs]}."""
 LEVEL = 0.95
 PARTS = ("coverage", "fits", "forecast")
-FEW_EVENTS = 3.0
+FEW_EVENTS = -math.log(0.97)
 BLOCK = 25
 # runs between two looks at the state file; what one process does at a time
 
@@ -331,23 +332,23 @@ def calibrate(
     return {name: kept.cell(name)["hits"] for name in chosen}
 
 
-def near_saturation(table: dict[str, Hits]) -> dict[str, dict[str, float]]:
-    """{cell: {label: deciding events expected}} where they are few."""
+def at_saturation(table: dict[str, Hits]) -> dict[str, dict[str, float]]:
+    """{cell: {label: deciding events expected}} where hardly any data set holds one."""
     found = {name: events(*COVERAGE[name]) for name in table if name in COVERAGE}
     few = {name: {k: x for k, x in cell.items() if x < FEW_EVENTS} for name, cell in found.items()}
     return {name: cell for name, cell in few.items() if cell}
 
 
 def markdown(table: dict[str, Hits]) -> str:
-    """Two tables: all but the entries near saturation, and those."""
-    few = near_saturation(table)
+    """Two tables: all but the entries at saturation, and those."""
+    few = at_saturation(table)
     lines = ["| simulation | runs | share of intervals that contain the truth, % |", "|---|---|---|"]
     for name, hits in table.items():
         main = {k: hit for k, hit in hits.items() if k not in few.get(name, {})}
         if main or not hits:
             lines.append(_row(name, main, {k: _share(hit) for k, hit in main.items()}))
     if few:
-        lines += ["", "| near saturation | runs | share, % (deciding events expected) |", "|---|---|---|"]
+        lines += ["", "| at saturation | runs | share, % (deciding events expected) |", "|---|---|---|"]
     for name, rare in few.items():
         main = {k: hit for k, hit in table[name].items() if k in rare}
         lines.append(_row(name, main, {k: f"{_share(hit)} ({rare[k]:.2g})" for k, hit in main.items()}))
@@ -365,19 +366,19 @@ def _row(name: str, hits: Hits, shares: dict[str, str]) -> str:
 
 def summary(table: dict[str, Hits]) -> dict[str, Any]:
     """How many entries of coverage lie where they should, and which do not."""
-    few, out, near = near_saturation(table), [], []
+    few, out, sure = at_saturation(table), [], []
     for name in COVERAGE.keys() & table.keys():
         for label, (inside, runs) in table[name].items():
             share = 100 * inside / max(runs, 1)
             if label in few.get(name, {}):
-                near.append(share)
+                sure.append(share)
             elif not 93 <= share <= 97:
                 out.append(f"{name} | {label}: {share:.1f}")
     total = sum(len(table[name]) for name in COVERAGE.keys() & table.keys())
     return {
-        "entries": total - len(near),
+        "entries": total - len(sure),
         "outside_93_to_97": sorted(out),
-        "near_saturation": {"entries": len(near), "least": min(near, default=None)},
+        "at_saturation": {"entries": len(sure), "least": min(sure, default=None)},
     }
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from scipy import stats
 
-from vervet.estimate.intervals import jeffreys, wilson
+from vervet.estimate.coverage import pass_curve
+from vervet.estimate.intervals import jeffreys, lean_of, population_interval, wilson
+from vervet.records import FloatArray, IntArray
 
 
 def test_wilson_and_jeffreys_equal_published_values() -> None:
@@ -69,22 +72,77 @@ ALIKE = {
 
 @pytest.mark.parametrize("counts", ALIKE.values(), ids=ALIKE)
 def test_counts_that_leave_nothing_open_still_leave_room_for_one_problem(counts: tuple[list[int], int, int]) -> None:
-    """The next data set may hold one problem that is decided otherwise; the spread of these counts cannot show it."""
+    """The next data set may hold one problem that is decided otherwise; the spread of these counts cannot show it.
+
+    Of these very problems, an unsolved one may be solved next time, while those solved many times stay solved.
+    """
     from vervet.analysis.curve import coverage
-    from vervet.estimate.coverage import pass_curve
     from vervet.records import Counts
 
     c, n, k = counts
     point = coverage(Counts(range(len(c)), [n] * len(c), c), [k], design="fixed").points[0]
     other = point.coverage - 0.9 / len(c)
     assert point.low <= other
-    assert point.draws_low <= other
+    if 0 in c:
+        assert point.draws_high >= point.coverage + 0.9 / len(c)
+    else:
+        assert point.draws_low <= other
 
     # negative control: the same score interval on the standard error that was seen
     values = pass_curve([n] * len(c), c, [k])
     if (spread := values.std(ddof=1) / np.sqrt(len(c))) > 0 and point.coverage > 0.99:
         trials = point.coverage * (1 - point.coverage) / spread**2
         assert wilson(point.coverage * trials, trials)[0] > other
+
+
+def near_saturation(once: int, twice: int) -> tuple[IntArray, IntArray]:
+    """128 problems with 100 samples, three of them open."""
+    return np.full(128, 100), np.array([0] * 3 + [1] * once + [2] * twice + [60] * (125 - once - twice))
+
+
+def high_of(once: int, twice: int, k: int = 100, lean: bool = True) -> float:
+    n, c = near_saturation(once, twice)
+    grid = np.array([k])
+    found = population_interval(pass_curve(n, c, grid), lean=lean_of(n, c, grid) if lean else 0.0)
+    return float(found.high[0])
+
+
+def test_the_barely_solved_tell_data_sets_with_equally_many_open_problems_apart() -> None:
+    """Many problems with one PASS: the open ones are no accident. Few beside those with two: they may be."""
+    highs = [high_of(6, 0), high_of(3, 3), high_of(0, 6)]
+    assert highs == sorted(highs)
+    assert highs[0] < highs[1] < highs[2]
+    # an open problem less, or more, says more than any trend
+    few, many = (population_interval((np.arange(128) >= x)[None, :].astype(float)).high[0] for x in (4, 2))
+    assert few < highs[0]
+    assert highs[2] < many
+    # up to n / 2, a problem with one PASS is half open as it is
+    for rows in ((6, 0), (0, 6)):
+        n, c = near_saturation(*rows)
+        assert not lean_of(n, c, np.array([1, 50])).any()
+    # negative control
+    assert high_of(6, 0, lean=False) == high_of(0, 6, lean=False)
+
+
+def test_where_only_one_tail_can_miss_the_whole_error_is_there() -> None:
+    """Exact, by all numbers open: yes or no problems, of which one to three in 128 are open on average.
+
+    No set without an open problem can be left out (5 to 37 % are such), so that two tails of 2.5 % contain the truth too often.
+    """
+    problems, open_ = 128, np.linspace(1.0, 3.0, 81)
+    x = np.arange(20)
+    values = (np.arange(problems)[None, :] >= x[:, None]).astype(float)
+    one = population_interval(values)
+    chance = stats.binom.pmf(x[:, None], problems, open_ / problems)
+    truth = 1 - open_ / problems
+
+    def level(low: FloatArray, high: FloatArray) -> float:
+        inside = (low[:, None] <= truth) & (truth <= high[:, None])
+        return float(np.sum(chance * inside, axis=0).mean())
+
+    assert 0.94 <= level(one.low, one.high) <= 0.96
+    # negative control: Wilson's interval, two tails
+    assert level(*wilson(problems - x, np.full(len(x), problems))) > 0.96
 
 
 def test_intervals_change_little_from_one_k_to_the_next() -> None:

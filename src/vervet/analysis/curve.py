@@ -11,7 +11,13 @@ import numpy as np
 from vervet.estimate.bootstrap import band_quantile
 from vervet.estimate.coverage import check_grid, check_level, default_grid, floor_and_ceiling
 from vervet.estimate.designs import Design, check, known_to, parse, pass_curve_of, recognise
-from vervet.estimate.intervals import draws_interval, population_interval, score_interval, stopped_draws_interval
+from vervet.estimate.intervals import (
+    draws_interval,
+    lean_of,
+    population_interval,
+    score_interval,
+    stopped_draws_interval,
+)
 from vervet.estimate.pivots import simulate
 from vervet.records import Counts, Curve, CurvePoint, FloatArray, IntArray
 
@@ -116,7 +122,7 @@ def _estimates(
         return [_NOTHING] * len(ks)
     n, c, values = counts.n[usable], counts.c[usable], values[:, usable]
     if rule.kind == "fixed":
-        wide = population_interval(values, level, simulate(n, c, ks, level))
+        wide = population_interval(values, level, simulate(n, c, ks, level), lean_of(n, c, ks))
         own = draws_interval(n, c, ks, values, level)
     else:
         wide = population_interval(values, level)

@@ -25,12 +25,18 @@ from vervet.records import FloatArray, IntArray
 
 _TERMS = 4
 # terms of the smoothed Good-Toulmin series; 2 to 6 calibrate alike
-_UNSEEN = (0.4, 0.8)
-# down and up: variances of one problem with a single PASS that are added where no such problem shows
+_UNSEEN = (0.05, 0.85)
+# down and up: variances of one problem with a single PASS that are added where none with few passes shows
+_SEEN = 5.0
+# how fast they go as such problems show; 3 to 8 calibrate alike
 _SERIES_NOISE = 0.2
 # share of the noise of that series which bounds a variance away from 0
 _SERIES_STUDENT = 0.5
 # how much of the way to Student's quantile an interval goes up beyond k = n / 2
+_ONE_TAIL = ((0.1, 0.3), (2.0, 4.0))
+# open problems between which all of the error goes to one tail, and between which it goes back to two
+_LEAN = (0.4, -0.5, 0.25)
+# open problems a standard deviation of the trend among the barely solved stands for, and their bounds
 
 
 class Interval(NamedTuple):
@@ -95,14 +101,20 @@ def jeffreys(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tu
 # ----------------------------------------------------------------------------------------------- intervals of coverage
 
 
-def population_interval(values: FloatArray, level: float = 0.95, pivots: Quantiles | None = None) -> Interval:
+def population_interval(
+    values: FloatArray, level: float = 0.95, pivots: Quantiles | None = None, lean: ArrayLike = 0.0
+) -> Interval:
     """Interval for the mean of the population that the problems are independent draws from.
 
     Where less than a problem's worth of coverage is open, the next problem may be of a kind that these do not show: the
-    variance goes over into that of yes or no values, the largest there is.
+    variance goes over into that of yes or no values, the largest there is. Where about four or fewer may be open, the
+    estimate cannot stray up far enough to miss (a set without an open problem is nothing unusual), and the whole of the
+    error goes to the other tail, that is to `high`.
 
     Args: values: unbiased per-problem estimates in [0, 1], shape (ks, problems).
-    pivots: simulated quantiles of the studentised estimate; they are averaged with Student's.
+    pivots: simulated quantiles of the studentised estimate; they are averaged with Student's. Without them Student's
+    degrees of freedom are the problems that carry what is open (down) and solved (up).
+    lean: see :func:`lean_of`, one a k; it moves `high` where all of the error is there.
     """
     from scipy.special import stdtrit  # noqa: PLC0415
 
@@ -110,18 +122,66 @@ def population_interval(values: FloatArray, level: float = 0.95, pivots: Quantil
     mean = values.mean(axis=1)
     se = values.std(axis=1, ddof=1) / np.sqrt(problems) if problems > 1 else np.sqrt(mean * (1 - mean))
     student = np.full(len(mean), float(stdtrit(max(problems - 1, 1), 0.5 + level / 2)))
-    quantiles = Quantiles(student, student)
-    if pivots is not None:
+    if pivots is None:
+        quantiles = Quantiles(*(np.maximum(student, _few_carry(part, level)) for part in (1 - values, values)))
+    else:
         quantiles = Quantiles(0.5 * student + 0.5 * pivots.down, 0.4 * student + 0.6 * pivots.up)
     rest = np.maximum(mean * (1 - mean) / problems - se**2, 0.0)
     trials = _trials(mean, se**2 + np.exp(-2 * problems * (1 - mean)) * rest, problems)
+    low, high = _population_bounds(mean, trials, problems, quantiles, student)
+    weight = _one_tail(problems * (1 - high))
+    tail = max(normal_quantile(2 * level - 1), 0.0) / normal_quantile(level)
+    if pivots is None:
+        tail = (1 + tail) / 2  # Wilson's interval reaches too little far up there; simulated quantiles make good for it
+    moved = np.clip(mean - np.asarray(lean) * np.minimum(1 - mean, 1 / problems), 0.0, 1.0)
+    narrow = Quantiles(quantiles.down, quantiles.up * tail)
+    _, nearer = _population_bounds(moved, trials, problems, narrow, student * tail)
+    high = (1 - weight) * high + weight * nearer
+    return Interval(np.minimum(low, mean), np.maximum(high, mean), se)
+
+
+def _population_bounds(
+    mean: FloatArray, trials: FloatArray, problems: int, quantiles: Quantiles, student: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """As wide as for yes or no values at most, by Wilson's or by Jeffreys' interval: each is too narrow on one side."""
     low, high = score_interval(mean * trials, trials, *quantiles)
-    # as wide as for yes or no values at most, by Wilson's or by Jeffreys' interval: each is too narrow on one side
     wilson_low, wilson_high = score_interval(mean * problems, problems, student, student)
     other_low, other_high = jeffreys(mean * problems, problems, _level(student[0]))
-    low = np.maximum(low, np.minimum(wilson_low, other_low))
-    high = np.minimum(high, np.maximum(wilson_high, other_high))
-    return Interval(np.minimum(low, mean), np.maximum(high, mean), se)
+    return np.maximum(low, np.minimum(wilson_low, other_low)), np.minimum(high, np.maximum(wilson_high, other_high))
+
+
+def _few_carry(parts: FloatArray, level: float) -> FloatArray:
+    """Student's quantile for the number of equal problems that would carry the sum of `parts`, shape (ks, problems)."""
+    from scipy.special import stdtrit  # noqa: PLC0415
+
+    total, square = parts.sum(axis=1), (parts**2).sum(axis=1)
+    worth = total**2 / np.maximum(square, np.finfo(float).tiny)
+    return np.asarray(stdtrit(np.clip(worth, 2.0, 1e6), 0.5 + level / 2))
+
+
+def _one_tail(open_: FloatArray) -> FloatArray:
+    """How much of the error goes to one tail where so many problems are open, 0 to 1."""
+    (start, full), (rest, end) = _ONE_TAIL
+    return np.clip((open_ - start) / (full - start), 0.0, 1.0) * np.clip((end - open_) / (end - rest), 0.0, 1.0)
+
+
+def lean_of(n: IntArray, c: IntArray, k: IntArray) -> FloatArray:
+    """What the barely solved problems say of the unsolved, in open problems between -1/2 and 1/4, one a k.
+
+    Near k = n the estimate is the number of open problems, and an interval made from that number alone contains the truth
+    too often or not often enough: it takes or leaves all data sets with three open problems together. Those are told apart by
+    whether problems with a single PASS are more or fewer than those with two: a trend that falls towards zero says that the
+    open ones are more than are to be expected.
+    """
+    once, twice = np.sum(c == 1), np.sum(c == 2)
+    scale, least, most = _LEAN
+    trend = (once - twice) / np.sqrt(once + twice + 1)
+    return np.asarray(_beyond(n, k) * np.clip(scale * trend, least, most))
+
+
+def _beyond(n: IntArray, k: IntArray) -> FloatArray:
+    """How far k is beyond n / 2: 0 up to there, 1 from 3 n / 4, one a k."""
+    return np.asarray(np.clip(4 * k[:, None] / n - 2, 0.0, 1.0).mean(axis=1))
 
 
 def draws_interval(n: IntArray, c: IntArray, k: IntArray, values: FloatArray, level: float = 0.95) -> Interval:
@@ -134,17 +194,17 @@ def draws_interval(n: IntArray, c: IntArray, k: IntArray, values: FloatArray, le
     single = draw_variances(n, np.ones_like(n), k, k[:, None] / n).mean(axis=1)
     # The variance is known well where k << n, and as badly as Student's quantile says at k = n / 2. Beyond, it comes from
     # an alternating series that can be 0 or below by accident, and falls with the estimate: one that is too low is too
-    # sure of itself and needs part of Student's way up, while down the normal quantile does.
-    reach = 2 * k[:, None] / n
-    known = np.minimum(reach, 1.0).mean(axis=1)
-    beyond = np.clip(2 * (reach - 1), 0.0, 1.0).mean(axis=1)
+    # sure of itself and needs part of Student's way up, while down the normal quantile does. Where no problem with few
+    # passes shows, hardly any can be lost next time; an unsolved one may be solvable all the same, and does not show.
+    known = np.minimum(2 * k[:, None] / n, 1.0).mean(axis=1)
+    beyond = _beyond(n, k)
     noise = problems * variances.var(axis=1)
     total = variances.sum(axis=1)
     total = (total + np.sqrt(total**2 + 4 * _SERIES_NOISE * beyond * noise)) / 2
     low, high = score_interval(mean * problems, problems, z, z)
     bounds = []
     for unseen, share in zip(_UNSEEN, (1 - beyond, 1 - (1 - _SERIES_STUDENT) * beyond), strict=True):
-        most = total + unseen * single * np.exp(-total / single)
+        most = total + unseen * single * np.exp(-_SEEN * noise / single**2)
         quantile = z + known * share * (_student(most, noise, level) - z)
         trials = _trials(mean, most / problems**2, problems)
         bounds.append(score_interval(mean * trials, trials, quantile, quantile))
