@@ -86,6 +86,13 @@ POWER_TAILS: dict[str, Callable[[Array], Array]] = {
     "Kumaraswamy(0.3, 4)": lambda u: (1 - (1 - u) ** (1 / 4)) ** (1 / 0.3),
     "beta(0.5, 6) squared": lambda u: _beta(0.5, 6)(u) ** 2,
     "beta(0.1, 3)": _beta(0.1, 3),
+    "70 % beta(0.2, 5), else beta(2, 2)": lambda u: np.where(
+        u < 0.7, _beta(0.2, 5)(np.clip(u / 0.7, 0, 1)), _beta(2, 2)(np.clip((u - 0.7) / 0.3, 0, 1))
+    ),
+}
+STEEP_TAILS: dict[str, Callable[[Array], Array]] = {
+    "Kumaraswamy(0.5, 8)": lambda u: (1 - (1 - u) ** (1 / 8)) ** (1 / 0.5),
+    "beta(1, 30)": _beta(1, 30),
 }
 OTHER_TAILS: dict[str, Callable[[Array], Array]] = {
     "log-uniform 1e-5..1": DIFFICULTIES["log-uniform 1e-5..1"],
@@ -245,7 +252,11 @@ def cells(only: set[str]) -> Iterator[tuple[str, Callable[[], Callable[[np.rando
                 lambda a=(name, "beta-binomial", None, 100, 100): fit_cell(*a),
             )
     if "forecast" in only:
-        for kind, shelf in (("power-law tail", POWER_TAILS), ("other tail", OTHER_TAILS)):
+        for kind, shelf in (
+            ("power-law tail", POWER_TAILS),
+            ("steep tail", STEEP_TAILS),
+            ("other tail", OTHER_TAILS),
+        ):
             for name, quantile in shelf.items():
                 for n, ks in ((20, (1000, 10_000)), (100, (1000, 10_000)), (1000, (10_000,))):
                     yield (

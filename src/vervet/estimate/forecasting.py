@@ -5,9 +5,9 @@ the hierarchical model. A fixed combination: picking the best of several methods
 because n/4 to n says little about n to 100 n.
 
 Its interval holds the hierarchical posterior's, and 0.85 of that moved onto the forecast in log(-log coverage): where
-line and model disagree, neither is sure. A quarter of the level's error is spent below and the rest above: forecasts
-that err promise too much, on real outcome sets as in simulations. A bootstrap over problems or samples does not hold:
-it knows nothing of how the tail of difficulties may go on.
+line and model disagree, neither is sure. A quarter of the level's error is spent below and the rest above: forecasts of
+real outcome sets that err promise too much. A bootstrap over problems or samples does not hold: it knows nothing of how
+the tail of difficulties may go on.
 
 The wide interval hedges against that: it holds the quantiles of a posterior in which, with prior odds of 1 to 4, the
 tail bends or ends (a share of impossible problems, normal log-odds).

@@ -155,7 +155,7 @@ def _few_carry(parts: FloatArray, level: float) -> FloatArray:
     from scipy.special import stdtrit  # noqa: PLC0415
 
     total, square = parts.sum(axis=1), (parts**2).sum(axis=1)
-    worth = total**2 / np.maximum(square, np.finfo(float).tiny)
+    worth = np.where(square > 0, total**2 / np.maximum(square, np.finfo(float).tiny), parts.shape[1])
     return np.asarray(stdtrit(np.clip(worth, 2.0, 1e6), 0.5 + level / 2))
 
 
