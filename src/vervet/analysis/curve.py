@@ -214,19 +214,19 @@ def _near_an_end(points: Sequence[CurvePoint]) -> list[str]:
     for words, errs, which in (
         (
             "unsolved",
-            "errs on the wide side",
+            "",
             [k for k, share, problems in sized if (1 - share) * problems < _FEW_OPEN],
         ),
         (
             "solved",
-            "may be too narrow or too wide",
+            " and may be too narrow or too wide",
             [k for k, share, problems in sized if share * problems < _FEW_OPEN],
         ),
     ):
         if which:
             ks = f"k = {which[0]}" if len(which) == 1 else f"k = {which[0]} to {which[-1]}"
             out.append(
-                f"{ks}: fewer than {_FEW_OPEN:g} problems' worth is {words}: the interval rests on those few problems and "
-                f"{errs}"
+                f"{ks}: fewer than {_FEW_OPEN:g} problems' worth is {words}: the interval rests on those few "
+                f"problems{errs}"
             )
     return out
