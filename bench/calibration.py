@@ -43,6 +43,8 @@ from vervet.estimate.intervals import draw_variances
 from vervet.records import Counts
 
 Array = Any
+Quantile = Callable[[Array], Array]
+"""Difficulty p of a uniform variable."""
 Hits = dict[str, list[int]]
 """{label: [runs whose interval contained the truth, runs]}."""
 LEVEL = 0.95
@@ -52,13 +54,16 @@ BLOCK = 25
 # runs between two looks at the state file; what one process does at a time
 
 
-def _logit_normal(u: Array) -> Array:
-    from scipy.special import ndtri
+def _logit_normal(mean: float, sd: float) -> Quantile:
+    def quantile(u: Array) -> Array:
+        from scipy.special import ndtri
 
-    return 1 / (1 + np.exp(2 - 2 * ndtri(u)))
+        return 1 / (1 + np.exp(-(mean + sd * ndtri(u))))
+
+    return quantile
 
 
-def _beta(a: float, b: float) -> Callable[[Array], Array]:
+def _beta(a: float, b: float) -> Quantile:
     def quantile(u: Array) -> Array:
         from scipy.special import betaincinv
 
@@ -67,47 +72,51 @@ def _beta(a: float, b: float) -> Callable[[Array], Array]:
     return quantile
 
 
-def _zeros(u: Array) -> Array:
-    return np.where(u < 0.4, 0.0, _beta(0.5, 3)(np.clip((u - 0.4) / 0.6, 0, 1)))
+def _kumaraswamy(a: float, b: float) -> Quantile:
+    return lambda u: (1 - (1 - u) ** (1 / b)) ** (1 / a)
+
+
+def _mixed(share: float, first: Quantile, rest: Quantile) -> Quantile:
+    return lambda u: np.where(
+        u < share, first(np.clip(u / share, 0, 1)), rest(np.clip((u - share) / (1 - share), 0, 1))
+    )
+
+
+def _never(u: Array) -> Array:
+    return np.zeros_like(u)
 
 
 # difficulty p as a function of a uniform variable, so that truths are exact means over its quantiles
-DIFFICULTIES: dict[str, Callable[[Array], Array]] = {
+DIFFICULTIES: dict[str, Quantile] = {
     "beta(0.2, 5)": _beta(0.2, 5),
     "beta(0.5, 2)": _beta(0.5, 2),
-    "40 % zeros, else beta(0.5, 3)": _zeros,
+    "40 % zeros, else beta(0.5, 3)": _mixed(0.4, _never, _beta(0.5, 3)),
     "log-uniform 1e-5..1": lambda u: 10 ** (-5 * (1 - u)),
-    "logit-normal(-2, 2)": _logit_normal,
+    "logit-normal(-2, 2)": _logit_normal(-2, 2),
     "half 0.02, half 0.8": lambda u: np.where(u < 0.5, 0.02, 0.8),
 }
-POWER_TAILS: dict[str, Callable[[Array], Array]] = {
-    "beta(0.2, 5)": _beta(0.2, 5),
-    "beta(0.3, 20)": _beta(0.3, 20),
-    "Kumaraswamy(0.3, 4)": lambda u: (1 - (1 - u) ** (1 / 4)) ** (1 / 0.3),
-    "beta(0.5, 6) squared": lambda u: _beta(0.5, 6)(u) ** 2,
-    "beta(0.1, 3)": _beta(0.1, 3),
-    "70 % beta(0.2, 5), else beta(2, 2)": lambda u: np.where(
-        u < 0.7, _beta(0.2, 5)(np.clip(u / 0.7, 0, 1)), _beta(2, 2)(np.clip((u - 0.7) / 0.3, 0, 1))
-    ),
+TAILS: dict[str, dict[str, Quantile]] = {
+    "power-law tail": {
+        "beta(0.2, 5)": _beta(0.2, 5),
+        "beta(0.3, 20)": _beta(0.3, 20),
+        "Kumaraswamy(0.3, 4)": _kumaraswamy(0.3, 4),
+        "beta(0.5, 6) squared": lambda u: _beta(0.5, 6)(u) ** 2,
+        "beta(0.1, 3)": _beta(0.1, 3),
+        "70 % beta(0.2, 5), else beta(2, 2)": _mixed(0.7, _beta(0.2, 5), _beta(2, 2)),
+    },
+    "steep tail": {
+        "Kumaraswamy(0.5, 8)": _kumaraswamy(0.5, 8),
+        "beta(1, 30)": _beta(1, 30),
+    },
+    "other tail": {
+        "log-uniform 1e-5..1": DIFFICULTIES["log-uniform 1e-5..1"],
+        "40 % zeros, else beta(0.5, 3)": DIFFICULTIES["40 % zeros, else beta(0.5, 3)"],
+        "logit-normal(-5, 2)": _logit_normal(-5, 2),
+    },
 }
-STEEP_TAILS: dict[str, Callable[[Array], Array]] = {
-    "Kumaraswamy(0.5, 8)": lambda u: (1 - (1 - u) ** (1 / 8)) ** (1 / 0.5),
-    "beta(1, 30)": _beta(1, 30),
-}
-OTHER_TAILS: dict[str, Callable[[Array], Array]] = {
-    "log-uniform 1e-5..1": DIFFICULTIES["log-uniform 1e-5..1"],
-    "40 % zeros, else beta(0.5, 3)": _zeros,
-    "logit-normal(-5, 2)": lambda u: 1 / (1 + np.exp(5 - 2 * _normal(u))),
-}
 
 
-def _normal(u: Array) -> Array:
-    from scipy.special import ndtri
-
-    return ndtri(u)
-
-
-def true_coverage(quantile: Callable[[Array], Array], k: Array) -> Array:
+def true_coverage(quantile: Quantile, k: Array) -> Array:
     """Coverage of the population at each k."""
     p = np.clip(quantile((np.arange(200_000) + 0.5) / 200_000), 0, 1 - 1e-16)
     return np.array([-np.expm1(one * np.log1p(-p)).mean() for one in np.atleast_1d(k)])
@@ -137,7 +146,7 @@ def log_factorials(n: int) -> Array:
     return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
 
 
-def draw(quantile: Callable[[Array], Array], problems: int, n: int, rng: np.random.Generator) -> tuple[Array, Counts]:
+def draw(quantile: Quantile, problems: int, n: int, rng: np.random.Generator) -> tuple[Array, Counts]:
     p = np.clip(quantile(rng.random(problems)), 0, 1 - 1e-16)
     return p, Counts(range(problems), np.full(problems, n), rng.binomial(n, p))
 
@@ -206,7 +215,7 @@ def fit_cell(
 
 
 def forecast_cell(
-    quantile: Callable[[Array], Array], problems: int, n: int, ks: tuple[int, ...]
+    quantile: Quantile, problems: int, n: int, ks: tuple[int, ...]
 ) -> Callable[[np.random.Generator], dict[str, bool]]:
     def run(rng: np.random.Generator) -> dict[str, bool]:
         p, counts = draw(quantile, problems, n, rng)
@@ -252,11 +261,7 @@ def cells(only: set[str]) -> Iterator[tuple[str, Callable[[], Callable[[np.rando
                 lambda a=(name, "beta-binomial", None, 100, 100): fit_cell(*a),
             )
     if "forecast" in only:
-        for kind, shelf in (
-            ("power-law tail", POWER_TAILS),
-            ("steep tail", STEEP_TAILS),
-            ("other tail", OTHER_TAILS),
-        ):
+        for kind, shelf in TAILS.items():
             for name, quantile in shelf.items():
                 for n, ks in ((20, (1000, 10_000)), (100, (1000, 10_000)), (1000, (10_000,))):
                     yield (

@@ -18,7 +18,7 @@ import pytest
 from tests.data import ROOT
 from vervet.estimate.bootstrap import percentile_interval
 from vervet.estimate.coverage import pass_curve
-from vervet.estimate.intervals import lean_of, population_interval, wilson
+from vervet.estimate.intervals import population_interval, tie_breaker, wilson
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_many_problems_of_which_few_are_open() -> None:
     for _ in range(2000):
         c = rng.binomial(n, rng.choice(difficulty, 600))
         values = table[:, c]
-        found = population_interval(values, lean=lean_of(n, c, k))
+        found = population_interval(values, ties=tie_breaker(n, c, k))
         inside += bool(found.low[0] <= truth <= found.high[0])
         mean, spread = values.mean(), values.std(ddof=1) / np.sqrt(600)
         trials = mean * (1 - mean) / spread**2
@@ -117,7 +117,7 @@ def test_fit_intervals(bench, model: str) -> None:
 
 @pytest.mark.slow
 def test_forecast_intervals(bench) -> None:
-    run = bench.forecast_cell(bench.POWER_TAILS["beta(0.3, 20)"], 100, 50, (1000,))
+    run = bench.forecast_cell(bench.TAILS["power-law tail"]["beta(0.3, 20)"], 100, 50, (1000,))
     hits = [run(np.random.default_rng([5, i])) for i in range(60)]
     assert sum(h["k=1000"] for h in hits) >= 0.87 * 60
 

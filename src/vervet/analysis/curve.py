@@ -13,10 +13,10 @@ from vervet.estimate.coverage import check_grid, check_level, default_grid, floo
 from vervet.estimate.designs import Design, check, known_to, parse, pass_curve_of, recognise
 from vervet.estimate.intervals import (
     draws_interval,
-    lean_of,
     population_interval,
     score_interval,
     stopped_draws_interval,
+    tie_breaker,
 )
 from vervet.estimate.pivots import simulate
 from vervet.records import Counts, Curve, CurvePoint, FloatArray, IntArray
@@ -122,7 +122,7 @@ def _estimates(
         return [_NOTHING] * len(ks)
     n, c, values = counts.n[usable], counts.c[usable], values[:, usable]
     if rule.kind == "fixed":
-        wide = population_interval(values, level, simulate(n, c, ks, level), lean_of(n, c, ks))
+        wide = population_interval(values, level, simulate(n, c, ks, level), tie_breaker(n, c, ks))
         own = draws_interval(n, c, ks, values, level)
     else:
         wide = population_interval(values, level)
@@ -211,7 +211,7 @@ def _near_an_end(points: Sequence[CurvePoint]) -> list[str]:
     """Where so little is open, or solved, that the interval for the population rests on one or two problems."""
     sized = [(p.k, p.coverage, p.problems) for p in points if p.coverage is not None and 0 < p.coverage < 1]
     out = []
-    for words, errs, which in (
+    for words, remark, which in (
         (
             "unsolved",
             "",
@@ -227,6 +227,6 @@ def _near_an_end(points: Sequence[CurvePoint]) -> list[str]:
             ks = f"k = {which[0]}" if len(which) == 1 else f"k = {which[0]} to {which[-1]}"
             out.append(
                 f"{ks}: fewer than {_FEW_OPEN:g} problems' worth is {words}: the interval rests on those few "
-                f"problems{errs}"
+                f"problems{remark}"
             )
     return out

@@ -35,7 +35,7 @@ _SERIES_STUDENT = 0.5
 # how much of the way to Student's quantile an interval goes up beyond k = n / 2
 _ONE_TAIL = ((0.1, 0.3), (2.0, 4.0))
 # open problems between which all of the error goes to one tail, and between which it goes back to two
-_LEAN = (0.4, -0.5, 0.25)
+_TIES = (0.4, -0.5, 0.25)
 # open problems a standard deviation of the trend among the barely solved stands for, and their bounds
 
 
@@ -102,7 +102,7 @@ def jeffreys(successes: ArrayLike, trials: ArrayLike, level: float = 0.95) -> tu
 
 
 def population_interval(
-    values: FloatArray, level: float = 0.95, pivots: Quantiles | None = None, lean: ArrayLike = 0.0
+    values: FloatArray, level: float = 0.95, pivots: Quantiles | None = None, ties: ArrayLike = 0.0
 ) -> Interval:
     """Interval for the mean of the population that the problems are independent draws from.
 
@@ -114,7 +114,10 @@ def population_interval(
     Args: values: unbiased per-problem estimates in [0, 1], shape (ks, problems).
     pivots: simulated quantiles of the studentised estimate; they are averaged with Student's. Without them Student's
     degrees of freedom are the problems that carry what is open (down) and solved (up).
-    lean: see :func:`lean_of`, one a k; it moves `high` where all of the error is there.
+    ties: see :func:`tie_breaker`, one a k; it moves `high` where all of the error is there.
+
+    Source: one two-sided test in place of two one-sided ones, of a statistic with few ties, makes intervals of discrete data
+    less conservative (Agresti and Min 2001).
     """
     from scipy.special import stdtrit  # noqa: PLC0415
 
@@ -133,7 +136,7 @@ def population_interval(
     tail = max(normal_quantile(2 * level - 1), 0.0) / normal_quantile(level)
     if pivots is None:
         tail = (1 + tail) / 2  # Wilson's interval reaches too little far up there; simulated quantiles make good for it
-    moved = np.clip(mean - np.asarray(lean) * np.minimum(1 - mean, 1 / problems), 0.0, 1.0)
+    moved = np.clip(mean - np.asarray(ties) * np.minimum(1 - mean, 1 / problems), 0.0, 1.0)
     narrow = Quantiles(quantiles.down, quantiles.up * tail)
     _, nearer = _population_bounds(moved, trials, problems, narrow, student * tail)
     high = (1 - weight) * high + weight * nearer
@@ -165,16 +168,18 @@ def _one_tail(open_: FloatArray) -> FloatArray:
     return np.clip((open_ - start) / (full - start), 0.0, 1.0) * np.clip((end - open_) / (end - rest), 0.0, 1.0)
 
 
-def lean_of(n: IntArray, c: IntArray, k: IntArray) -> FloatArray:
+def tie_breaker(n: IntArray, c: IntArray, k: IntArray) -> FloatArray:
     """What the barely solved problems say of the unsolved, in open problems between -1/2 and 1/4, one a k.
 
     Near k = n the estimate is the number of open problems, and an interval made from that number alone contains the truth
     too often or not often enough: it takes or leaves all data sets with three open problems together. Those are told apart by
     whether problems with a single PASS are more or fewer than those with two: a trend that falls towards zero says that the
     open ones are more than are to be expected.
+
+    Args: n, c: shape (problems,).  k: shape (ks,), every n >= max(k).
     """
     once, twice = np.sum(c == 1), np.sum(c == 2)
-    scale, least, most = _LEAN
+    scale, least, most = _TIES
     trend = (once - twice) / np.sqrt(once + twice + 1)
     return np.asarray(_beyond(n, k) * np.clip(scale * trend, least, most))
 
