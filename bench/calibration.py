@@ -415,7 +415,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes; the table does not depend on it")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
-    table = calibrate(set(args.only.split(",")), args.runs, args.seed, args.state, args.match, args.jobs)
+    only = set(args.only.split(","))
+    if unknown := only - set(PARTS):
+        raise SystemExit(f"--only {','.join(sorted(unknown))}: choose among {', '.join(PARTS)}")
+    if not any(args.match in name for name, _ in cells(only)):
+        raise SystemExit(f"--match {args.match}: no cell's name contains this; they look like {next(cells(only))[0]!r}")
+    table = calibrate(only, args.runs, args.seed, args.state, args.match, args.jobs)
     if args.markdown:
         print(f"Commit {commit()}, seed {args.seed}, {args.runs} runs a cell, level {LEVEL:g}.\n\n{markdown(table)}")
         return

@@ -144,3 +144,23 @@ def test_the_table_does_not_depend_on_the_number_of_processes(bench, tmp_path) -
     state = ("--state", str(tmp_path / "state.json"))
     table("--runs", "30", "--jobs", "2", *state)
     assert table("--runs", "60", "--jobs", "3", *state) == whole
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--only", "covrage"], "--only covrage: choose among coverage, fits, forecast"),
+        (
+            ["--only", "fits", "--match", "nosuch"],
+            "--match nosuch: no cell's name contains this; they look like 'fit | ",
+        ),
+    ],
+)
+def test_a_choice_of_nothing_is_refused(options: list[str], says: str) -> None:
+    """An empty table would look like one without exceptions."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench" / "calibration.py"), *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(says)
+    assert done.stdout == ""
